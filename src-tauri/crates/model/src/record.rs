@@ -1,0 +1,220 @@
+use crate::{
+    Action, AgentId, Approval, CredentialVersion, Decision, Digest, Foreign, InstallId, ReasonCode,
+    RequestId, RunId, Timestamp, Verdict, AccountId,
+};
+use serde::{Deserialize, Serialize};
+
+/// One entry of the audit trail. Its canonical JSON (RFC 8785) is what is
+/// hashed; anything stored beside it is checked against it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// The form of the record: 1.
+    pub version: u32,
+    /// When, by the wall clock.
+    pub at: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What an [`AuditRecord`] says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Event {
+    /// The authority opened the ledger.
+    Opened {
+        /// This installation.
+        install: InstallId,
+        /// Version of the program.
+        program: String,
+        /// Whether the last end was orderly.
+        clean: bool,
+    },
+    /// The authority ended in order.
+    Closed {},
+    /// A run began.
+    RunStarted(RunFacts),
+    /// A run ended.
+    RunEnded {
+        /// Which.
+        run: RunId,
+        /// Exit code of its command, when it is known.
+        exit_code: Option<i32>,
+        /// Why it ended, in our words.
+        why: String,
+    },
+    /// The record before: what was asked, judged and decided.
+    Requested(Box<Requested>),
+    /// The record after: what became of a request that was allowed.
+    Settled(Settled),
+    /// The emergency stop was engaged.
+    StopEngaged {
+        /// By what.
+        trigger: StopTrigger,
+        /// The human's words, if any.
+        reason: Option<Foreign>,
+    },
+    /// A human lifted the stop.
+    StopLifted {
+        /// Where.
+        surface: String,
+    },
+    /// A human accepted a configuration.
+    ConfigAccepted {
+        /// The seal's counter.
+        counter: u64,
+        /// Digest over the accepted files.
+        digest: Digest,
+        /// Who said yes: `first start`, or a surface.
+        by: String,
+    },
+    /// A credential was stored.
+    CredentialSet {
+        /// Which, by name; never its bytes.
+        credential: CredentialVersion,
+    },
+    /// A credential was removed.
+    CredentialRemoved {
+        /// Which.
+        credential: CredentialVersion,
+    },
+    /// Something that is worth a line and is no request.
+    Noted {
+        /// What, in our words.
+        what: String,
+        /// Foreign particulars, if any.
+        detail: Option<Foreign>,
+    },
+}
+
+/// What engaged the stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopTrigger {
+    /// The global hotkey.
+    Hotkey,
+    /// The tray's menu.
+    Tray,
+    /// A window's button.
+    Window,
+    /// `countersign stop`.
+    Command,
+    /// A signal.
+    Signal,
+    /// The file for scripts.
+    File,
+    /// The authority ended badly while runs or requests were open.
+    UncleanEnd,
+}
+
+/// What is recorded of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunFacts {
+    /// Its id.
+    pub run: RunId,
+    /// Which agent.
+    pub agent: AgentId,
+    /// Why it was started, in the human's words.
+    pub task: Foreign,
+    /// The command line.
+    pub argv: Vec<Foreign>,
+    /// Its working folder.
+    pub folder: Foreign,
+    /// Whether it is contained; when not, it is honest bookkeeping only.
+    pub contained: bool,
+}
+
+/// The record before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requested {
+    /// Its id.
+    pub request: RequestId,
+    /// The run that asked.
+    pub run: Option<RunId>,
+    /// The agent.
+    pub agent: AgentId,
+    /// Whether the run is contained.
+    pub contained: bool,
+    /// What it would do. `None` when it could not be read, or its host is no
+    /// account's.
+    pub action: Option<Action>,
+    /// The account, when one matched.
+    pub account: Option<AccountId>,
+    /// Method and target as a person reads them, without credentials.
+    pub target: Foreign,
+    /// What policy said. `None` when it was refused before it was judged.
+    pub verdict: Option<Verdict>,
+    /// The policies that decided, by id.
+    pub rules: Vec<String>,
+    /// The human's answer, if one was asked for.
+    pub approval: Option<Approval>,
+    /// What was decided.
+    pub decision: Decision,
+    /// Why, when it was denied.
+    pub reason: Option<ReasonCode>,
+    /// What a refusal said beyond its code, or a human's own words to the agent.
+    pub detail: Option<Foreign>,
+    /// Digest of the exact request that the permit is bound to.
+    pub exact: Option<Digest>,
+    /// Whether the body streams, so that its digest stands in the record after.
+    pub streamed: bool,
+    /// The credential, by name and version.
+    pub credential: Option<CredentialVersion>,
+    /// Digest of the accepted configuration.
+    pub config: Digest,
+}
+
+/// The record after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// Which request.
+    pub request: RequestId,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// Bytes of request body that left.
+    pub bytes_sent: u64,
+    /// Bytes of reply body that came.
+    pub bytes_received: u64,
+    /// From release to the end, in milliseconds.
+    pub duration_ms: u64,
+    /// Digest of a streamed request body that left whole.
+    pub body_digest: Option<Digest>,
+}
+
+/// What became of a request that was allowed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The upstream answered.
+    Answered {
+        /// HTTP status.
+        status: u16,
+    },
+    /// It provably never left.
+    NotSent {
+        /// Why.
+        reason: ReasonCode,
+    },
+    /// It left, or may have left, and no whole answer came back.
+    Unknown {
+        /// What is known, in our words.
+        why: String,
+    },
+    /// The stop cut it after it had begun.
+    Cut {
+        /// Status, if the answer had begun.
+        status: Option<u16>,
+    },
+}
+
+/// A record with its place in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Its index; the first is 0.
+    pub index: u64,
+    /// RFC 6962 leaf hash of its canonical JSON.
+    pub leaf: Digest,
+    /// The record.
+    pub record: AuditRecord,
+}
