@@ -1,0 +1,224 @@
+//! The kinds of account that `kind = "…"` can name.
+
+use countersign_model::CredentialKind;
+
+/// What is known of a kind of account: where it is, how its credential is
+/// presented, and what a run gets in the credential's place.
+#[derive(Debug, Clone)]
+pub struct Kind {
+    /// The word of `kind = "…"`.
+    pub name: &'static str,
+    /// Who describes its operations: the account's `provider`.
+    pub provider: &'static str,
+    /// Its hosts, exact. A host that several products share is not among them.
+    pub hosts: &'static [&'static str],
+    /// How the credential is presented. Never a variant that holds text.
+    pub credential: CredentialKind,
+    /// OAuth 2: where access tokens are refreshed.
+    pub token_url: Option<&'static str>,
+    /// Token endpoints as (host, path). The gateway answers a POST to one of
+    /// them by itself, with a placeholder, and never forwards it.
+    pub token_endpoints: &'static [(&'static str, &'static str)],
+    /// The hosts of [`Kind::token_endpoints`].
+    pub token_hosts: &'static [&'static str],
+    /// Request headers that its clients need beyond the common list, lower case.
+    pub forward_headers: &'static [&'static str],
+    /// Request headers that its clients make anew at each try, lower case,
+    /// besides [`VOLATILE_HEADERS`]. They are left out when two requests are
+    /// compared as questions, never when one is bound to a permit.
+    pub volatile_headers: &'static [&'static str],
+    /// Environment variables that a run finds in place of the credential, with
+    /// values of the shape that clients check for, and plainly not real. They
+    /// open nothing: the gateway removes them and adds the credential.
+    pub placeholders: &'static [(&'static str, &'static str)],
+    /// Files that a run finds in place of the credential.
+    pub placeholder_files: &'static [PlaceholderFile],
+}
+
+/// A file that stands in for a credential, so that clients start at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlaceholderFile {
+    /// The environment variable that holds its path.
+    pub variable: &'static str,
+    /// A name for the file.
+    pub file_name: &'static str,
+    /// What is in it.
+    pub content: &'static str,
+}
+
+/// Request headers that clients of any kind make anew at each try.
+pub const VOLATILE_HEADERS: &[&str] = &[
+    "b3",
+    "baggage",
+    "date",
+    "idempotency-key",
+    "sentry-trace",
+    "traceparent",
+    "tracestate",
+    "x-b3-spanid",
+    "x-b3-traceid",
+    "x-correlation-id",
+    "x-request-id",
+];
+
+const SITE: Kind = Kind {
+    name: "",
+    provider: "http",
+    hosts: &[],
+    credential: CredentialKind::None,
+    token_url: None,
+    token_endpoints: &[],
+    token_hosts: &[],
+    forward_headers: &[],
+    volatile_headers: &[],
+    placeholders: &[],
+    placeholder_files: &[],
+};
+
+static KINDS: &[Kind] = &[
+    Kind {
+        name: "gmail",
+        provider: "gmail",
+        // Not www.googleapis.com, which also answers for Gmail: it is every
+        // other Google product's host too, and the credential would reach them.
+        hosts: &["gmail.googleapis.com"],
+        credential: CredentialKind::Oauth2,
+        token_url: Some("https://oauth2.googleapis.com/token"),
+        token_endpoints: &[
+            ("oauth2.googleapis.com", "/token"),
+            ("accounts.google.com", "/o/oauth2/token"),
+        ],
+        token_hosts: &["oauth2.googleapis.com", "accounts.google.com"],
+        forward_headers: &[
+            "x-goog-api-client",
+            "x-goog-user-project",
+            "x-http-method-override",
+            "x-upload-content-length",
+            "x-upload-content-type",
+        ],
+        volatile_headers: &["x-goog-api-client"],
+        placeholders: &[],
+        placeholder_files: &[PlaceholderFile {
+            variable: "GOOGLE_APPLICATION_CREDENTIALS",
+            file_name: "google-authorized-user.json",
+            content: r#"{"type":"authorized_user","client_id":"countersign-placeholder","client_secret":"countersign-placeholder","refresh_token":"countersign-placeholder"}"#,
+        }],
+    },
+    Kind {
+        name: "github",
+        provider: "github",
+        hosts: &["api.github.com", "uploads.github.com"],
+        credential: CredentialKind::Bearer,
+        forward_headers: &["x-github-api-version", "x-github-next-global-id"],
+        placeholders: &[
+            ("GH_TOKEN", "countersign-placeholder"),
+            ("GITHUB_TOKEN", "countersign-placeholder"),
+        ],
+        ..SITE
+    },
+    Kind {
+        name: "slack",
+        provider: "slack",
+        // Not *.slack.com: workspaces and hooks live there.
+        hosts: &["slack.com", "www.slack.com", "files.slack.com"],
+        credential: CredentialKind::Bearer,
+        placeholders: &[
+            ("SLACK_BOT_TOKEN", "xoxb-countersign-placeholder"),
+            ("SLACK_TOKEN", "xoxb-countersign-placeholder"),
+        ],
+        ..SITE
+    },
+    Kind {
+        name: "pypi",
+        hosts: &["pypi.org", "files.pythonhosted.org"],
+        ..SITE
+    },
+    Kind {
+        name: "npm",
+        hosts: &["registry.npmjs.org"],
+        ..SITE
+    },
+    Kind {
+        name: "crates-io",
+        hosts: &["index.crates.io", "static.crates.io", "crates.io"],
+        ..SITE
+    },
+    Kind {
+        name: "debian",
+        hosts: &[
+            "deb.debian.org",
+            "security.debian.org",
+            "cdn-fastly.deb.debian.org",
+        ],
+        ..SITE
+    },
+];
+
+/// Every kind, in the order in which they are listed to people.
+#[must_use]
+pub fn kinds() -> &'static [Kind] {
+    KINDS
+}
+
+/// The kind of this name.
+#[must_use]
+pub fn kind(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_model::HostPattern;
+
+    #[test]
+    fn every_host_of_a_kind_is_exact_and_belongs_to_one_kind_only() {
+        let mut seen = Vec::new();
+        for kind in kinds() {
+            for host in kind.hosts {
+                assert!(
+                    HostPattern::new(host).is_ok_and(|p| p.wildcard_base().is_none()),
+                    "{host}"
+                );
+                assert!(!seen.contains(host), "{host} belongs to two kinds");
+                seen.push(*host);
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_endpoint_never_lies_on_a_host_that_gets_the_credential() {
+        for kind in kinds() {
+            for (host, path) in kind.token_endpoints {
+                assert!(!kind.hosts.contains(host) && path.starts_with('/'));
+                assert!(kind.token_hosts.contains(host));
+            }
+            if let Some(url) = kind.token_url {
+                let known = kind
+                    .token_endpoints
+                    .iter()
+                    .any(|(h, p)| url == format!("https://{h}{p}"));
+                assert!(known, "{url} is not answered by the gateway");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_found_and_unique() {
+        for k in kinds() {
+            assert_eq!(kind(k.name).map(|found| found.hosts), Some(k.hosts));
+        }
+        assert!(kind("telegraph").is_none());
+    }
+
+    #[test]
+    fn placeholders_are_plainly_not_real() {
+        for kind in kinds() {
+            let variables = kind.placeholders.iter().map(|(_, value)| *value);
+            let files = kind.placeholder_files.iter().map(|file| file.content);
+            for text in variables.chain(files) {
+                assert!(text.contains("countersign-placeholder"), "{text}");
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The decision path, from request to result.
+
+use crate::body::{self, Content, MediaType, form};
+use crate::judgement::{Facts, Judgement};
+use crate::table::{BodyRole, Found, Table, table, tables};
+use crate::{BodyView, RequestView, known, plain, preview, rules, smuggled, words};
+use countersign_model::{
+    Account, DataPreview, Digest, Effects, Foreign, HeaderField, Objects, Words,
+};
+use serde::Serialize;
+use std::sync::OnceLock;
+
+/// What a request would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recognised {
+    /// The operation in the provider's own name, or method and path.
+    pub operation: String,
+    /// What it does. Never empty.
+    pub effects: Effects,
+    /// What it acts on.
+    pub objects: Objects,
+    /// One sentence that a human can decide on.
+    pub words: Words,
+    /// A read that the catalogue knows, whose layers agree, with no other
+    /// effect, and nothing in the request that can be read in two ways.
+    pub routine: bool,
+    /// Which layers decided, in our words; for the record and for `explain`.
+    pub decided_by: String,
+    /// What a human may see of its data.
+    pub preview: DataPreview,
+}
+
+/// What `catalogue explain --json` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// Who describes the operation.
+    pub provider: String,
+    /// The operation.
+    pub operation: String,
+    /// What it does.
+    pub effects: Effects,
+    /// What it acts on: the first of them.
+    pub objects: Vec<Foreign>,
+    /// How many there are; `null` when nobody can say.
+    pub count: Option<u64>,
+    /// The sentence, with foreign values quoted.
+    pub words: String,
+    /// Whether it may go alone by the defaults.
+    pub routine: bool,
+    /// Which layers decided.
+    pub decided_by: String,
+}
+
+/// Says what a request to this account would do.
+///
+/// The request must be what will be forwarded; the account must be the one
+/// whose host matched. Never fails: what is not understood has effects that ask.
+#[must_use]
+pub fn recognise(account: &Account, request: &RequestView<'_>) -> Recognised {
+    let table = table(&account.provider.0);
+    let found = table.and_then(|t| known::find(t, request.method, request.host, request.path));
+    let needed = needs(account, found.as_ref(), request.method, request.headers);
+    let json_anyway = table.is_some_and(|t| t.habits.json_anyway);
+    let content = body::read(request, needed, json_anyway);
+    let query = form::laxly(request.query.unwrap_or(""));
+    let params = found.as_ref().map(|f| f.params.clone()).unwrap_or_default();
+    let facts = Facts {
+        content: &content,
+        query: &query,
+        params,
+    };
+
+    let mut judgement = match table {
+        None if account.provider.is_plain() => plain::judge(request),
+        _ => known::judge(
+            account,
+            request,
+            found.as_ref(),
+            &facts,
+            table.map(|t| t.habits),
+        ),
+    };
+    apply_rules(&mut judgement, account, request);
+    if let Some(table) = table {
+        (table.screen)(&facts, &mut judgement);
+    }
+    doubt_what_is_ambiguous(&mut judgement, request, &content, &facts);
+    let effects_of = |method: &str| match table {
+        Some(table) => known::effects_with(table, method, request),
+        None => smuggled::effects_of_method(method),
+    };
+    smuggled::raise(
+        &mut judgement,
+        account,
+        request,
+        &content,
+        &query,
+        &effects_of,
+    );
+
+    Recognised {
+        operation: judgement.operation.clone(),
+        effects: judgement.effects(),
+        objects: judgement.objects.clone(),
+        words: judgement.sentence(),
+        routine: judgement.is_routine(),
+        decided_by: judgement.decided_by(),
+        preview: preview::preview(request, &content, judgement),
+    }
+}
+
+/// The account's own rules: the only layer that may lower.
+fn apply_rules(judgement: &mut Judgement, account: &Account, request: &RequestView<'_>) {
+    let (method, path) = (request.method, request.path);
+    if let Some(applied) = rules::strictly(account, method, path).filter(|a| !a.effects.is_empty())
+    {
+        judgement.lower_to(applied.effects, format!("rule {:?}", applied.name));
+        if account.provider.is_plain() {
+            let target = format!("{}{path}", request.host);
+            judgement.operation = applied.name;
+            judgement.words = words::by_rule(method, &target, applied.effects);
+        }
+    }
+    rules::raise_laxly(judgement, account, method, path);
+}
+
+/// What no layer and no rule can be sure of.
+fn doubt_what_is_ambiguous(
+    judgement: &mut Judgement,
+    request: &RequestView<'_>,
+    content: &Content,
+    facts: &Facts<'_>,
+) {
+    let reads = matches!(request.method, "GET" | "HEAD" | "OPTIONS");
+    let has_body = !matches!(request.body, BodyView::None | BodyView::Whole([]));
+    if reads && has_body {
+        judgement.doubt(
+            words::body_with_read(request.method),
+            "a body where none belongs",
+        );
+    }
+    if let Content::Unreadable(fault) = *facts.content {
+        judgement.unreadable(fault, Effects::NONE);
+    }
+    // Forms within forms: readable here, and read in many ways elsewhere.
+    if matches!(content, Content::Multipart(_)) {
+        judgement.unsure("multipart body");
+    }
+}
+
+/// Whether verdict, words or preview depend on the body. When they do not, the
+/// gateway may stream it and pass [`BodyView::Streaming`].
+///
+/// `host` is the one that matched the account: its tables say which operations
+/// take content of any size. On hosts that no table describes, pictures,
+/// archives and plain bytes may stream.
+#[must_use]
+pub fn needs_body(
+    account: &Account,
+    method: &str,
+    path: &str,
+    query: Option<&str>,
+    headers: &[HeaderField],
+) -> bool {
+    let _ = query;
+    let Some(table) = table(&account.provider.0) else {
+        return needs(account, None, method, headers);
+    };
+    // The host is not part of the question; every one that has such an
+    // operation must agree.
+    let found: Vec<Found> = table
+        .hosts()
+        .filter_map(|host| known::find(table, method, host, path))
+        .collect();
+    found.is_empty()
+        || found
+            .iter()
+            .any(|f| needs(account, Some(f), method, headers))
+}
+
+fn needs(account: &Account, found: Option<&Found>, method: &str, headers: &[HeaderField]) -> bool {
+    if matches!(method, "GET" | "HEAD" | "OPTIONS") {
+        return true;
+    }
+    match found {
+        Some(found) => !matches!(found.entry.body, BodyRole::Opaque),
+        None => !account.provider.is_plain() || !MediaType::of(headers).is_opaque(),
+    }
+}
+
+/// What [`recognise`] says, for `catalogue explain`.
+#[must_use]
+pub fn explain(account: &Account, request: &RequestView<'_>) -> Explanation {
+    let known = recognise(account, request);
+    Explanation {
+        provider: account.provider.0.clone(),
+        operation: known.operation,
+        effects: known.effects,
+        objects: known.objects.listed,
+        count: known.objects.count,
+        words: known.words.to_string(),
+        routine: known.routine,
+        decided_by: known.decided_by,
+    }
+}
+
+/// The catalogue's name and a digest over its tables, for the record.
+#[must_use]
+pub fn id() -> &'static str {
+    static ID: OnceLock<String> = OnceLock::new();
+    ID.get_or_init(|| {
+        let parts: Vec<&[u8]> = tables()
+            .iter()
+            .map(|table: &&Table| table.text.as_bytes())
+            .collect();
+        let digest = Digest::of_parts("countersign/catalogue/1", &parts).to_string();
+        format!("handmade-1-{}", &digest[..16])
+    })
+}

@@ -1,0 +1,8 @@
+//! Tests of the whole decision path. Each part has its own beside it.
+
+mod github;
+mod gmail;
+mod plain;
+mod properties;
+mod slack;
+mod tables;
