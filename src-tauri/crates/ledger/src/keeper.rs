@@ -1,0 +1,84 @@
+//! Folds the write-ahead log into the database, beside the writer.
+
+use crate::LedgerError;
+use crate::error::words;
+use crate::schema;
+use crate::shared::Shared;
+use rusqlite::Connection;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+
+/// After about so many pages (4 KiB each) the keeper looks.
+const LOOK_AFTER: usize = 1000;
+/// With so many pages in the log (16 MiB) it makes the writer begin it anew.
+const MOST_PAGES: i64 = 4096;
+
+/// The writer's end of the keeper's thread.
+pub(crate) struct Keeper {
+    nudge: mpsc::SyncSender<()>,
+    thread: JoinHandle<()>,
+    pages: usize,
+}
+
+impl Keeper {
+    /// # Errors
+    /// When the connection or the thread cannot be made.
+    pub(crate) fn start(path: &Path, shared: Arc<Shared>) -> Result<Self, LedgerError> {
+        let db = schema::keeper(path).map_err(|e| LedgerError::opening(path, &e))?;
+        let (nudge, nudged) = mpsc::sync_channel(1);
+        let thread = thread::Builder::new()
+            .name("ledger-keeper".to_owned())
+            .spawn(move || {
+                while nudged.recv().is_ok() {
+                    if let Err(error) = fold(&db, &shared) {
+                        // Unfolded, the log would grow until the disk is full.
+                        shared.fail(format!("its log cannot be folded: {}", words(&error)));
+                    }
+                }
+            })
+            .map_err(|e| LedgerError::unavailable(path, &e))?;
+        Ok(Self {
+            nudge,
+            thread,
+            pages: 0,
+        })
+    }
+
+    /// The writer committed so many jobs. Never waits.
+    pub(crate) fn wrote(&mut self, jobs: usize) {
+        // Each record fills part of a page and touches others; each commit
+        // rewrites the right edge of every table and index.
+        self.pages += jobs + 8;
+        if self.pages >= LOOK_AFTER {
+            self.pages = 0;
+            // A full channel means that it is about to look anyway.
+            let _ = self.nudge.try_send(());
+        }
+    }
+
+    /// Ends the thread. Its connection, the last one, empties the log.
+    pub(crate) fn end(self) {
+        drop(self.nudge);
+        // It cannot have panicked in a way that matters: the files are consistent
+        // at every moment.
+        drop(self.thread.join());
+    }
+}
+
+fn fold(db: &Connection, shared: &Shared) -> rusqlite::Result<()> {
+    // Beside the writer, which goes on: what it adds meanwhile stays in the log.
+    if pages_after(db, "PRAGMA wal_checkpoint(PASSIVE)")? > MOST_PAGES {
+        // Only the rest is left to fold, so that the writer waits briefly. A
+        // reader in the way is not waited for.
+        let _turn = shared.turn();
+        pages_after(db, "PRAGMA wal_checkpoint(RESTART)")?;
+    }
+    Ok(())
+}
+
+/// How many pages the log holds.
+fn pages_after(db: &Connection, checkpoint: &str) -> rusqlite::Result<i64> {
+    db.prepare_cached(checkpoint)?
+        .query_row([], |row| row.get(1))
+}

@@ -1,0 +1,245 @@
+use crate::error::LedgerError;
+use crate::open::{self, OpenOptions, Opening};
+use crate::queue::{Job, Prepared, Reply};
+use crate::read::{self, Filter};
+use crate::receipt::Receipt;
+use crate::shared::Shared;
+use countersign_model::{AuditRecord, Recorded, RequestId, Timestamp};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::{broadcast, oneshot};
+
+/// What a record must survive before its receipt is given out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// A crash of the program: enough for a routine read.
+    Routine,
+    /// Loss of power.
+    Full,
+}
+
+/// The append-only audit trail. Clones are the same ledger.
+///
+/// Callers serialise and hash; one thread writes, many records to a transaction.
+/// When the last clone goes without [`Ledger::close`], what waits is still
+/// written, and the next opening finds an end that was not orderly.
+#[derive(Clone)]
+pub struct Ledger {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    public_key: [u8; 32],
+}
+
+impl Ledger {
+    /// Opens the ledger, or makes it where there is none. Blocks for some
+    /// milliseconds; longer when thousands of records follow the last checkpoint.
+    ///
+    /// Checks that the end of the ledger is what the key signed; appends what a
+    /// bad end left unsaid; then an `opened` record, durably.
+    ///
+    /// # Errors
+    /// [`LedgerError::InUse`], [`LedgerError::Corrupt`] (the file is left as it
+    /// is, and nothing is made in its place), [`LedgerError::Newer`],
+    /// [`LedgerError::Unavailable`].
+    pub fn open(options: OpenOptions) -> Result<(Self, Opening), LedgerError> {
+        open::open(options)
+    }
+
+    pub(crate) fn new(shared: Arc<Shared>, writer: JoinHandle<()>, public_key: [u8; 32]) -> Self {
+        let writer = Mutex::new(Some(writer));
+        Self {
+            inner: Arc::new(Inner {
+                shared,
+                writer,
+                public_key,
+            }),
+        }
+    }
+
+    /// Appends a record and waits until it is as durable as asked. Dropping the
+    /// future takes nothing back: the record is appended, and its receipt lost.
+    ///
+    /// # Errors
+    /// [`LedgerError::Duplicate`], [`LedgerError::Unfit`] and
+    /// [`LedgerError::Overloaded`] concern this record alone;
+    /// [`LedgerError::Failed`] and [`LedgerError::Closed`] all that follow.
+    pub async fn append(
+        &self,
+        record: AuditRecord,
+        durability: Durability,
+    ) -> Result<Receipt, LedgerError> {
+        let (reply, answer) = oneshot::channel();
+        self.push(Job::Append(
+            Prepared::new(record)?,
+            durability,
+            Reply::Task(reply),
+        ))?;
+        answer.await.unwrap_or_else(|_| Err(self.writer_is_gone()))
+    }
+
+    /// [`Ledger::append`] for a thread without a runtime.
+    ///
+    /// # Errors
+    /// As [`Ledger::append`].
+    pub fn append_blocking(
+        &self,
+        record: AuditRecord,
+        durability: Durability,
+    ) -> Result<Receipt, LedgerError> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.push(Job::Append(
+            Prepared::new(record)?,
+            durability,
+            Reply::Thread(reply),
+        ))?;
+        answer.recv().unwrap_or_else(|_| Err(self.writer_is_gone()))
+    }
+
+    /// Appends a record that nobody waits for (an outcome) with the next commit,
+    /// at most 20 ms later. Never blocks. If it cannot be taken, the trail would
+    /// have a hole: the ledger latches as failed. One that repeats another is
+    /// replaced by a note that says so.
+    pub fn append_later(&self, record: AuditRecord) {
+        let taken = Prepared::new(record).and_then(|prepared| self.push(Job::Later(prepared)));
+        match taken {
+            Ok(()) | Err(LedgerError::Closed | LedgerError::Failed(_)) => {}
+            Err(why) => drop(
+                self.inner
+                    .shared
+                    .fail(format!("an outcome could not be recorded: {why}")),
+            ),
+        }
+    }
+
+    /// Every record from now on, in order, once it is as durable as its append
+    /// asked for. A listener that falls 4096 behind misses the oldest of them and
+    /// is told how many.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Recorded>> {
+        self.inner.shared.recorded.subscribe()
+    }
+
+    /// The records that fit the filter. Blocks on the disk: call it from a thread
+    /// that may wait. Every record is checked against its own hash and columns.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unreadable`], also when a record is not what was recorded.
+    pub fn timeline(&self, filter: &Filter) -> Result<Vec<Recorded>, LedgerError> {
+        self.inner
+            .shared
+            .readers
+            .with(|db| read::timeline(db, filter))
+    }
+
+    /// The records before and after of a request. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As [`Ledger::timeline`].
+    pub fn record_of(
+        &self,
+        request: &RequestId,
+    ) -> Result<(Option<Recorded>, Option<Recorded>), LedgerError> {
+        self.inner
+            .shared
+            .readers
+            .with(|db| read::record_of(db, request))
+    }
+
+    /// Why nothing is recorded any more, once that is so.
+    #[must_use]
+    pub fn has_failed(&self) -> Option<String> {
+        self.inner.shared.why_failed()
+    }
+
+    /// How many records there are.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.inner.shared.size()
+    }
+
+    /// The Ed25519 key that checkpoints are checked with.
+    #[must_use]
+    pub fn public_key(&self) -> [u8; 32] {
+        self.inner.public_key
+    }
+
+    /// Signs the head over every record appended so far: a C2SP signed note, to
+    /// be kept elsewhere. What it covers survives loss of power first.
+    ///
+    /// # Errors
+    /// [`LedgerError::Failed`], [`LedgerError::Closed`].
+    pub async fn checkpoint(&self) -> Result<String, LedgerError> {
+        let (reply, answer) = oneshot::channel();
+        self.push(Job::Checkpoint(reply))?;
+        answer.await.unwrap_or_else(|_| Err(self.writer_is_gone()))
+    }
+
+    /// Ends in order: settles what is open as unknown, appends `closed`, signs the
+    /// head, all durably; closes the files. Other clones then say
+    /// [`LedgerError::Closed`].
+    ///
+    /// # Errors
+    /// [`LedgerError::Failed`], [`LedgerError::Closed`].
+    pub async fn close(self) -> Result<(), LedgerError> {
+        let (reply, answer) = oneshot::channel();
+        self.push(Job::Close(now(), reply))?;
+        let closed = answer.await.unwrap_or_else(|_| Err(self.writer_is_gone()));
+        // The writer is about to end; folding its log takes milliseconds.
+        let joined = tokio::task::spawn_blocking(move || self.inner.join()).await;
+        closed.and(joined.map_err(|e| LedgerError::Failed(e.to_string())))
+    }
+
+    fn push(&self, job: Job) -> Result<(), LedgerError> {
+        if let Some(failure) = self.inner.shared.failure() {
+            return Err(failure);
+        }
+        self.inner.shared.queue.push(job).map_err(|(_, why)| why)
+    }
+
+    fn writer_is_gone(&self) -> LedgerError {
+        self.inner.shared.failure().unwrap_or(LedgerError::Closed)
+    }
+}
+
+impl Inner {
+    /// Waits for the end of a writer whose queue is closed.
+    fn join(&self) {
+        let writer = self
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(writer) = writer {
+            // If it panicked, it latched that itself.
+            drop(writer.join());
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        self.join();
+    }
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger")
+            .field("size", &self.size())
+            .field("failed", &self.has_failed())
+            .finish()
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

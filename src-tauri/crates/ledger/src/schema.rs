@@ -1,0 +1,154 @@
+//! The tables, and the connections to them.
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+use std::path::Path;
+use std::time::Duration;
+
+/// The form of the tables: `PRAGMA user_version`.
+pub(crate) const FORM: i64 = 1;
+/// `PRAGMA application_id`: "Csgn".
+pub(crate) const APPLICATION: i64 = 0x4373_676E;
+
+/// `records` repeats members of `canonical` in columns; [`crate::columns`] says
+/// which. They stand before it so that a scan need not read it. `hashes` is the
+/// Merkle tree in the numbering of `tlog_tiles`. A request has at most one
+/// record of each kind: the index `by_request` refuses a second.
+const TABLES: &str = "
+CREATE TABLE records (
+  idx INTEGER PRIMARY KEY,
+  at_ms INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  request TEXT,
+  run TEXT,
+  agent TEXT,
+  account TEXT,
+  decision TEXT,
+  effects INTEGER,
+  operation TEXT,
+  leaf BLOB NOT NULL,
+  canonical TEXT NOT NULL
+) STRICT;
+CREATE TABLE hashes (idx INTEGER PRIMARY KEY, hash BLOB NOT NULL) STRICT;
+CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT;
+CREATE UNIQUE INDEX by_request ON records(request, kind) WHERE request IS NOT NULL;
+CREATE INDEX by_run ON records(run) WHERE run IS NOT NULL;
+CREATE INDEX by_agent ON records(agent) WHERE agent IS NOT NULL;
+CREATE INDEX by_account ON records(account) WHERE account IS NOT NULL;
+CREATE INDEX denied ON records(idx) WHERE decision = 'deny';
+CREATE INDEX more_than_reads ON records(idx) WHERE effects > 1;
+CREATE INDEX events ON records(idx) WHERE request IS NULL;
+";
+
+/// How long a statement waits for a lock that another program holds.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Makes the tables in an empty file.
+pub(crate) fn create(path: &Path) -> rusqlite::Result<()> {
+    let db = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.execute_batch(&format!(
+        "BEGIN; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORM}; {TABLES} COMMIT;"
+    ))?;
+    db.close().map_err(|(_, error)| error)
+}
+
+/// The connection of the writer. Until [`trust`], closing it leaves the files as
+/// they are.
+pub(crate) fn writer(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    careful(&db)?;
+    // The keeper folds the WAL into the database, on a thread of its own.
+    db.pragma_update(None, "wal_autocheckpoint", 0)?;
+    db.pragma_update(None, "cache_size", -32 * 1024)?;
+    // macOS: fsync alone does not reach the platter. Elsewhere it means nothing.
+    db.pragma_update(None, "fullfsync", true)?;
+    db.set_prepared_statement_cache_capacity(32);
+    Ok(db)
+}
+
+/// The head was checked: from here on the connection may tidy up at its end.
+pub(crate) fn trust(db: &Connection) -> rusqlite::Result<()> {
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+        .map(drop)
+}
+
+/// The connection that folds the WAL into the database.
+pub(crate) fn keeper(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    careful(&db)?;
+    db.pragma_update(None, "wal_autocheckpoint", 0)?;
+    db.pragma_update(None, "synchronous", "NORMAL")?;
+    db.pragma_update(None, "checkpoint_fullfsync", true)?;
+    // It never waits for readers: it comes again.
+    db.busy_timeout(Duration::ZERO)?;
+    Ok(db)
+}
+
+/// A connection that cannot write.
+pub(crate) fn reader(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    careful(&db)?;
+    db.pragma_update(None, "query_only", true)?;
+    Ok(db)
+}
+
+/// The file may have been made by somebody else: nothing in its schema is run,
+/// and its cells are measured before they are read.
+pub(crate) fn careful(db: &Connection) -> rusqlite::Result<()> {
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    db.pragma_update(None, "cell_size_check", true)?;
+    db.busy_timeout(PATIENCE)
+}
+
+/// What the file says it is.
+pub(crate) struct Declared {
+    pub(crate) application: i64,
+    pub(crate) form: i64,
+    /// Whether the tables and indexes are exactly ours: no trigger, no view, no
+    /// index that hides a row.
+    pub(crate) schema_is_ours: bool,
+}
+
+pub(crate) fn declared(db: &Connection) -> rusqlite::Result<Declared> {
+    let ours = Connection::open_in_memory()?;
+    ours.execute_batch(TABLES)?;
+    Ok(Declared {
+        application: db.pragma_query_value(None, "application_id", |row| row.get(0))?,
+        form: db.pragma_query_value(None, "user_version", |row| row.get(0))?,
+        schema_is_ours: statements(db)? == statements(&ours)?,
+    })
+}
+
+fn statements(db: &Connection) -> rusqlite::Result<Vec<(String, String, String, Option<String>)>> {
+    db.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name")?
+        .query_map([], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?
+        .collect()
+}
+
+/// How many records there are, if their indexes have no gap.
+pub(crate) fn record_count(db: &Connection) -> rusqlite::Result<u64> {
+    db.query_row("SELECT ifnull(max(idx) + 1, 0) FROM records", [], |row| {
+        row.get::<_, i64>(0)
+    })
+    .map(i64::cast_unsigned)
+}

@@ -1,0 +1,110 @@
+//! Reads records on several threads; hands them on in their order.
+
+use super::source::Source;
+use crate::error::words;
+use crate::row::{COLUMNS, Row};
+use rusqlite::Connection;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use tlog_tiles::Hash;
+
+/// How many records a thread reads at a time.
+const CHUNK: u64 = 2048;
+/// More threads than this wait for the disk, or for the one that walks the tree.
+const MOST_THREADS: usize = 8;
+
+/// Records that follow one another.
+pub(super) struct Chunk {
+    /// The hash of each, computed anew.
+    pub(super) leaves: Vec<Hash>,
+    pub(super) end: End,
+}
+
+/// Why a chunk ends where it does.
+pub(super) enum End {
+    /// All of its records are true to themselves.
+    Whole,
+    /// The last one is not, as the words say.
+    Untrue(String),
+    /// The next one is missing.
+    Missing,
+    /// The next one cannot be read.
+    Unreadable(String),
+}
+
+/// Calls `each` with chunk after chunk of the first `size` records, in order,
+/// until it breaks.
+pub(super) fn in_order(source: &Source, size: u64, mut each: impl FnMut(Chunk) -> ControlFlow<()>) {
+    let chunks = size.div_ceil(CHUNK);
+    let threads = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(MOST_THREADS);
+    let next = AtomicU64::new(0);
+    thread::scope(|scope| {
+        let (sender, receiver) = mpsc::sync_channel(2 * threads);
+        for _ in 0..threads {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || {
+                let connection = source.connect();
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= chunks {
+                        return;
+                    }
+                    let range = (number * CHUNK, size.min((number + 1) * CHUNK));
+                    let mut leaves = Vec::new();
+                    let end = match &connection {
+                        Ok(db) => read(db, range, &mut leaves)
+                            .unwrap_or_else(|e| End::Unreadable(words(&e))),
+                        Err(error) => End::Unreadable(words(error)),
+                    };
+                    // Nobody listens once something was found.
+                    if sender.send((number, Chunk { leaves, end })).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut early = BTreeMap::new();
+        for wanted in 0..chunks {
+            let chunk = loop {
+                if let Some(chunk) = early.remove(&wanted) {
+                    break chunk;
+                }
+                match receiver.recv() {
+                    Ok((number, chunk)) => early.insert(number, chunk),
+                    // A thread panicked; the scope passes that on.
+                    Err(_) => return,
+                };
+            };
+            if each(chunk).is_break() {
+                return;
+            }
+        }
+    });
+}
+
+fn read(db: &Connection, (from, to): (u64, u64), leaves: &mut Vec<Hash>) -> rusqlite::Result<End> {
+    let sql = format!("SELECT {COLUMNS} FROM records WHERE idx >= ?1 AND idx < ?2 ORDER BY idx");
+    let mut select = db.prepare_cached(&sql)?;
+    let mut rows = select.query([from.cast_signed(), to.cast_signed()])?;
+    for expected in from..to {
+        let row = match rows.next()? {
+            Some(row) => Row::read(row)?,
+            None => return Ok(End::Missing),
+        };
+        if row.index != expected {
+            return Ok(End::Missing);
+        }
+        let leaf = row.leaf();
+        leaves.push(Hash(*leaf.as_bytes()));
+        if let Err(what) = row.check(leaf) {
+            return Ok(End::Untrue(what));
+        }
+    }
+    Ok(End::Whole)
+}

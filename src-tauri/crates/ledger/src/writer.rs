@@ -1,0 +1,353 @@
+//! The one thread that writes.
+
+use crate::columns::Columns;
+use crate::error::{LedgerError, words};
+use crate::keeper::Keeper;
+use crate::note::HeadSigner;
+use crate::queue::{Job, Prepared};
+use crate::receipt::Receipt;
+use crate::recovery;
+use crate::shared::Shared;
+use crate::state::State;
+use crate::tree::Peaks;
+use countersign_model::{AuditRecord, Event, Recorded};
+use rusqlite::{Connection, ffi, params};
+use std::fs::File;
+use std::sync::Arc;
+use tlog_tiles::Hash;
+
+/// How many jobs one transaction holds at most.
+const LARGEST_BATCH: usize = 2048;
+/// After so many records the head is signed again.
+const CHECKPOINT_EVERY: u64 = 1000;
+
+/// What the thread owns. Nothing else writes to the database.
+pub(crate) struct Writer {
+    pub(crate) db: Connection,
+    pub(crate) peaks: Peaks,
+    pub(crate) state: State,
+    pub(crate) signer: HeadSigner,
+    /// Size and text of the newest checkpoint.
+    pub(crate) newest: (u64, String),
+    /// Whether the connection syncs at each commit now.
+    pub(crate) full: bool,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) keeper: Keeper,
+    /// Held until everything else is closed.
+    pub(crate) lock: File,
+}
+
+/// What became of a job in a transaction that was committed.
+enum Fate {
+    /// It is the record of this index.
+    Recorded(u64),
+    /// It alone was refused.
+    Refused(LedgerError),
+    /// The head was signed.
+    Signed(String),
+    /// The ledger is ended.
+    Closed,
+}
+
+/// A committed transaction: a fate for each job, and the records that the writer
+/// added by itself.
+type Committed = (Vec<Fate>, Vec<(u64, Prepared)>);
+
+/// Why a transaction could not be committed, in words. Latches.
+type Broken = String;
+
+impl Writer {
+    /// Writes what comes, until the queue is closed and empty.
+    pub(crate) fn run(mut self) {
+        let _last_words = LastWords(Arc::clone(&self.shared));
+        while let Some(mut jobs) = self.shared.queue.take() {
+            while !jobs.is_empty() {
+                let rest = jobs.split_off(jobs.len().min(LARGEST_BATCH));
+                self.write(jobs);
+                jobs = rest;
+            }
+        }
+        self.end();
+    }
+
+    /// Closes the files, then lets another authority in.
+    pub(crate) fn end(self) {
+        let Self {
+            db,
+            keeper,
+            lock,
+            shared,
+            ..
+        } = self;
+        shared.readers.close();
+        drop(db);
+        keeper.end();
+        drop(lock);
+    }
+
+    /// Those that come first and can do with less do not wait for the disk on
+    /// behalf of those behind them.
+    fn write(&mut self, mut jobs: Vec<Job>) {
+        if let Some(first_full) = jobs.iter().position(Job::is_full) {
+            if jobs[..first_full].iter().any(Job::is_awaited) {
+                let full = jobs.split_off(first_full);
+                self.commit(jobs, false);
+                jobs = full;
+            }
+            self.commit(jobs, true);
+        } else {
+            self.commit(jobs, false);
+        }
+        if self.peaks.size() / CHECKPOINT_EVERY > self.newest.0 / CHECKPOINT_EVERY {
+            self.commit_checkpoint();
+        }
+    }
+
+    /// One transaction for all of them, then their answers, then the news.
+    fn commit(&mut self, jobs: Vec<Job>, full: bool) {
+        let committed = match self.shared.failure() {
+            Some(error) => Err(error),
+            None => self
+                .transact(&jobs, full)
+                .map_err(|why| self.break_off(why)),
+        };
+        let (fates, mut news) = match committed {
+            Ok(committed) => committed,
+            Err(error) => return jobs.into_iter().for_each(|job| job.refuse(error.clone())),
+        };
+        self.shared.set_size(self.peaks.size());
+        self.keeper.wrote(jobs.len());
+        for (job, fate) in jobs.into_iter().zip(fates) {
+            match (job, fate) {
+                (Job::Append(prepared, _, reply), Fate::Recorded(index)) => {
+                    reply.send(Ok(Receipt::new(index, prepared.leaf, &prepared.record)));
+                    news.push((index, prepared));
+                }
+                (Job::Later(prepared), Fate::Recorded(index)) => news.push((index, prepared)),
+                (Job::Checkpoint(reply), Fate::Signed(note)) => drop(reply.send(Ok(note))),
+                (Job::Close(_, reply), Fate::Closed) => drop(reply.send(Ok(()))),
+                (job, Fate::Refused(error)) => job.refuse(error),
+                (job, _) => job.refuse(LedgerError::Failed("a job met another's fate".to_owned())),
+            }
+        }
+        self.announce(news);
+    }
+
+    /// A failed write, fsync or commit: nothing more is recorded until restart.
+    fn break_off(&self, why: Broken) -> LedgerError {
+        let error = self.shared.fail(why);
+        // What may have reached the file was never acknowledged. Should this fail
+        // as well, the next opening rolls it back.
+        drop(self.db.execute_batch("ROLLBACK"));
+        error
+    }
+
+    fn transact(&mut self, jobs: &[Job], full: bool) -> Result<Committed, Broken> {
+        let shared = Arc::clone(&self.shared);
+        let _turn = shared.turn();
+        self.sync_at_commit(full)?;
+        self.run_cached("BEGIN IMMEDIATE")?;
+        let mut fates = Vec::with_capacity(jobs.len());
+        let mut added = Vec::new();
+        for job in jobs {
+            fates.push(match job {
+                Job::Append(prepared, ..) => match self.place(prepared)? {
+                    Ok(index) => Fate::Recorded(index),
+                    Err(refused) => Fate::Refused(refused),
+                },
+                Job::Later(prepared) => match self.place(prepared)? {
+                    Ok(index) => Fate::Recorded(index),
+                    Err(refused) => {
+                        // Nobody waits who could be told: the trail says so.
+                        self.add(&recovery::refused(&prepared.record, &refused), &mut added)?;
+                        Fate::Refused(refused)
+                    }
+                },
+                Job::Checkpoint(_) => Fate::Signed(self.sign()?),
+                Job::Close(at, _) => {
+                    for record in recovery::outcomes_unknown(&self.state, *at) {
+                        self.add(&record, &mut added)?;
+                    }
+                    self.add(
+                        &AuditRecord {
+                            version: 1,
+                            at: *at,
+                            event: Event::Closed {},
+                        },
+                        &mut added,
+                    )?;
+                    self.sign()?;
+                    Fate::Closed
+                }
+            });
+        }
+        self.run_cached("COMMIT")?;
+        Ok((fates, added))
+    }
+
+    /// Inserts a record and its hashes. The inner error refuses this one alone;
+    /// the outer one breaks the transaction.
+    fn place(&mut self, prepared: &Prepared) -> Result<Result<u64, LedgerError>, Broken> {
+        let index = self.peaks.size();
+        let columns = Columns::of_record(&prepared.record);
+        let inserted = self
+            .db
+            .prepare_cached(
+                "INSERT INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            )
+            .and_then(|mut insert| {
+                insert.execute(params![
+                    index.cast_signed(),
+                    columns.at_ms,
+                    columns.kind,
+                    columns.request,
+                    columns.run,
+                    columns.agent,
+                    columns.account,
+                    columns.decision,
+                    columns.effects,
+                    columns.operation,
+                    prepared.leaf.as_bytes(),
+                    prepared.canonical,
+                ])
+            });
+        match inserted {
+            Ok(_) => {}
+            // The only UNIQUE index is that of requests and kinds.
+            Err(rusqlite::Error::SqliteFailure(error, _))
+                if error.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE =>
+            {
+                return Ok(Err(recovery::duplicate(&prepared.record)));
+            }
+            Err(error) => return Err(words(&error)),
+        }
+        let (first, hashes) = self
+            .peaks
+            .push(Hash(*prepared.leaf.as_bytes()))
+            .map_err(|e| e.to_string())?;
+        let mut insert = self
+            .db
+            .prepare_cached("INSERT INTO hashes VALUES (?1, ?2)")
+            .map_err(|e| words(&e))?;
+        for (at, hash) in (first..).zip(hashes) {
+            insert
+                .execute(params![at.cast_signed(), hash.0])
+                .map_err(|e| words(&e))?;
+        }
+        self.state.apply(&prepared.record);
+        Ok(Ok(index))
+    }
+
+    /// Places a record of the writer's own.
+    fn add(
+        &mut self,
+        record: &AuditRecord,
+        added: &mut Vec<(u64, Prepared)>,
+    ) -> Result<(), Broken> {
+        let prepared = Prepared::new(record.clone()).map_err(|e| e.to_string())?;
+        let index = self.place(&prepared)?.map_err(|e| e.to_string())?;
+        added.push((index, prepared));
+        Ok(())
+    }
+
+    /// Signs the head as it is now, unless that was done.
+    fn sign(&mut self) -> Result<String, Broken> {
+        let size = self.peaks.size();
+        if self.newest.0 != size {
+            let root = self.peaks.root().map_err(|e| e.to_string())?;
+            let note = self.signer.sign(size, root, &self.state)?;
+            self.db
+                .prepare_cached("INSERT INTO checkpoints VALUES (?1, ?2)")
+                .and_then(|mut insert| insert.execute(params![size.cast_signed(), note]))
+                .map_err(|e| words(&e))?;
+            self.newest = (size, note);
+        }
+        Ok(self.newest.1.clone())
+    }
+
+    /// The checkpoint that is due now and then, once everybody has their answer.
+    fn commit_checkpoint(&mut self) {
+        if self.shared.failure().is_some() {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let _turn = shared.turn();
+        let done = self
+            .sync_at_commit(false)
+            .and_then(|()| self.run_cached("BEGIN IMMEDIATE"))
+            .and_then(|()| self.sign())
+            .and_then(|_| self.run_cached("COMMIT"));
+        if let Err(why) = done {
+            self.break_off(why);
+        }
+    }
+
+    /// Appends what an opening has to say, and signs the head: one transaction
+    /// that survives loss of power.
+    ///
+    /// # Errors
+    /// In words.
+    pub(crate) fn append_opening(&mut self, records: &[AuditRecord]) -> Result<(), Broken> {
+        self.sync_at_commit(true)?;
+        self.run_cached("BEGIN IMMEDIATE")?;
+        let mut added = Vec::new();
+        records
+            .iter()
+            .try_for_each(|record| self.add(record, &mut added))?;
+        self.sign()?;
+        self.run_cached("COMMIT")?;
+        self.shared.set_size(self.peaks.size());
+        Ok(())
+    }
+
+    fn sync_at_commit(&mut self, full: bool) -> Result<(), Broken> {
+        if self.full != full {
+            let level = if full { "FULL" } else { "NORMAL" };
+            self.db
+                .pragma_update(None, "synchronous", level)
+                .map_err(|e| words(&e))?;
+            self.full = full;
+        }
+        Ok(())
+    }
+
+    fn run_cached(&self, sql: &str) -> Result<(), Broken> {
+        self.db
+            .prepare_cached(sql)
+            .and_then(|mut s| s.execute([]))
+            .map(drop)
+            .map_err(|e| words(&e))
+    }
+
+    /// Tells whoever listens, in the order of the ledger.
+    fn announce(&self, mut news: Vec<(u64, Prepared)>) {
+        if self.shared.recorded.receiver_count() == 0 {
+            return;
+        }
+        news.sort_unstable_by_key(|&(index, _)| index);
+        for (index, prepared) in news {
+            let recorded = Recorded {
+                index,
+                leaf: prepared.leaf,
+                record: prepared.record,
+            };
+            // An error means that the last listener has just left.
+            drop(self.shared.recorded.send(Arc::new(recorded)));
+        }
+    }
+}
+
+/// Should the thread panic, nobody may wait for ever, and nothing be accepted.
+struct LastWords(Arc<Shared>);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        let error = if std::thread::panicking() {
+            self.0
+                .fail("the thread that writes ended unexpectedly".to_owned())
+        } else {
+            LedgerError::Closed
+        };
+        self.0.queue.abandon(&error);
+    }
+}

@@ -1,0 +1,494 @@
+//! Guarantee G8: every change is found, and named.
+
+use crate::given::{Place, allowed, fresh_request, noted, open_at, requested, settled};
+use countersign_ledger::verify::{Report, Tampering, VerifyError, verify};
+use countersign_ledger::{Durability, Filter};
+use countersign_model::{Decision, Effect};
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use tlog_tiles::{Error, Hash, HashReader, record_hash, stored_hashes};
+
+/// A ledger that was closed in order: 5,005 records, more than one reading
+/// thread's share and several checkpoints; a copy of it from earlier; and the
+/// checkpoint that was kept elsewhere.
+struct Original {
+    place: Place,
+    earlier: PathBuf,
+    public_key: [u8; 32],
+    kept: String,
+}
+
+const SIZE: u64 = 5005;
+const KEPT_AT: u64 = 5004;
+
+fn original() -> &'static Original {
+    static ORIGINAL: OnceLock<Original> = OnceLock::new();
+    ORIGINAL.get_or_init(|| {
+        let place = Place::new();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (ledger, _) = place.open();
+        let append = |pairs: u32| {
+            for n in 0..pairs {
+                let request = fresh_request();
+                let effects: &[Effect] = if n % 9 == 0 {
+                    &[Effect::Delete]
+                } else {
+                    &[Effect::Read]
+                };
+                let decision = if n % 11 == 0 {
+                    Decision::Deny
+                } else {
+                    Decision::Allow
+                };
+                ledger.append_later(requested(&request, "inbox-bot", decision, effects));
+                ledger.append_later(settled(&request));
+            }
+            let _receipt = ledger
+                .append_blocking(noted("so far"), Durability::Full)
+                .unwrap();
+        };
+        append(1500);
+        let earlier = place.folder.path().join("earlier.db");
+        Connection::open(place.path())
+            .unwrap()
+            .execute("VACUUM INTO ?1", [earlier.to_str().unwrap()])
+            .unwrap();
+        append(1000);
+        let _receipt = ledger
+            .append_blocking(noted("last"), Durability::Full)
+            .unwrap();
+        let kept = runtime.block_on(ledger.checkpoint()).unwrap();
+        let public_key = ledger.public_key();
+        runtime.block_on(ledger.close()).unwrap();
+        Original {
+            place,
+            earlier,
+            public_key,
+            kept,
+        }
+    })
+}
+
+fn copy(of: &Path) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("copy.db");
+    fs::copy(of, &path).unwrap();
+    (folder, path)
+}
+
+fn report_on(path: &Path) -> Report {
+    verify(path, &original().public_key, &[original().kept.clone()]).unwrap()
+}
+
+/// The report on a copy after a change.
+fn after(change: impl FnOnce(&Connection)) -> Report {
+    let (_folder, path) = copy(&original().place.path());
+    let db = Connection::open(&path).unwrap();
+    change(&db);
+    drop(db);
+    report_on(&path)
+}
+
+fn found(report: &Report) -> Option<(Tampering, Option<u64>)> {
+    report
+        .fault
+        .as_ref()
+        .map(|fault| (fault.tampering, fault.record))
+}
+
+fn sql(change: &str) -> impl FnOnce(&Connection) {
+    move |db| db.execute_batch(change).unwrap()
+}
+
+/// What somebody without the key can make good: every hash.
+fn rebuild_tree(db: &Connection) {
+    struct All(Vec<Hash>);
+    impl HashReader for All {
+        fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, Error> {
+            Ok(indexes
+                .iter()
+                .map(|&i| self.0[usize::try_from(i).unwrap()])
+                .collect())
+        }
+    }
+    db.execute_batch("BEGIN; DELETE FROM hashes;").unwrap();
+    let mut all = All(Vec::new());
+    let texts: Vec<String> = db
+        .prepare("SELECT canonical FROM records ORDER BY idx")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    for (n, text) in (0_u64..).zip(&texts) {
+        let hashes = stored_hashes(n, text.as_bytes(), &all).unwrap();
+        db.execute(
+            "UPDATE records SET leaf = ?1 WHERE idx = ?2",
+            (record_hash(text.as_bytes()).0, n.cast_signed()),
+        )
+        .unwrap();
+        for hash in &hashes {
+            let at = i64::try_from(all.0.len()).unwrap();
+            db.execute("INSERT INTO hashes VALUES (?1, ?2)", (at, hash.0))
+                .unwrap();
+            all.0.push(*hash);
+        }
+    }
+    db.execute_batch("COMMIT").unwrap();
+}
+
+/// Changes the text of a record and makes its own leaf good.
+fn change_text(db: &Connection, idx: i64) {
+    let text: String = db
+        .query_row(
+            "SELECT canonical FROM records WHERE idx = ?1",
+            [idx],
+            |row| row.get(0),
+        )
+        .unwrap();
+    let changed = text.replacen("1700000000000", "1700000000001", 1);
+    assert_ne!(text, changed);
+    db.execute(
+        "UPDATE records SET canonical = ?1, leaf = ?2, at_ms = at_ms + 1 WHERE idx = ?3",
+        (&changed, record_hash(changed.as_bytes()).0, idx),
+    )
+    .unwrap();
+}
+
+#[test]
+fn an_untouched_ledger_is_intact() {
+    let report = after(|_| ());
+    assert_eq!(report.fault, None);
+    assert_eq!(
+        (report.records, report.signed, report.witnessed),
+        (SIZE, SIZE, KEPT_AT)
+    );
+}
+
+#[test]
+fn every_change_of_one_record_is_found_and_named() {
+    let changed = |record: u64| Some((Tampering::Changed, Some(record)));
+    let bad_byte = sql(
+        "UPDATE records SET canonical = replace(canonical, '\"status\":200', '\"status\":201') WHERE idx = 4001",
+    );
+    assert_eq!(found(&after(bad_byte)), changed(4001));
+    let blank = sql("UPDATE records SET canonical = canonical || ' ' WHERE idx = 3000");
+    assert_eq!(found(&after(blank)), changed(3000));
+    assert_eq!(
+        found(&after(sql(
+            "UPDATE records SET leaf = zeroblob(32) WHERE idx = 17"
+        ))),
+        changed(17)
+    );
+    assert_eq!(found(&after(|db| change_text(db, 2047))), changed(2047));
+    for (column, value) in [
+        ("at_ms", "at_ms + 1"),
+        ("kind", "'noted'"),
+        ("request", "'0000000000'"),
+        ("request", "NULL"),
+        ("run", "'run-00000000'"),
+        ("run", "NULL"),
+        ("agent", "'other'"),
+        ("account", "'other'"),
+        ("account", "NULL"),
+        (
+            "decision",
+            "CASE decision WHEN 'allow' THEN 'deny' ELSE 'allow' END",
+        ),
+        ("effects", "effects + 1"),
+        ("effects", "NULL"),
+        ("operation", "operation || 'x'"),
+    ] {
+        let report = after(|db| {
+            let rows = db
+                .execute(
+                    &format!("UPDATE records SET {column} = {value} WHERE idx = 2049"),
+                    [],
+                )
+                .unwrap();
+            assert_eq!(rows, 1);
+        });
+        assert_eq!(found(&report), changed(2049), "{column}");
+        assert!(report.fault.unwrap().words.contains(column));
+        assert_eq!(report.records, 2049, "those before it are good");
+    }
+}
+
+#[test]
+fn a_hash_that_was_made_good_is_found_by_the_hash_above_it() {
+    let report = after(|db| {
+        change_text(db, 1000);
+        let leaf: Vec<u8> = db
+            .query_row("SELECT leaf FROM records WHERE idx = 1000", [], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        let at = tlog_tiles::stored_hash_index(0, 1000).cast_signed();
+        db.execute("UPDATE hashes SET hash = ?1 WHERE idx = ?2", (leaf, at))
+            .unwrap();
+    });
+    assert_eq!(found(&report), Some((Tampering::Changed, Some(1000))));
+    let interior = tlog_tiles::stored_hash_index(3, 5);
+    let report = after(sql(&format!(
+        "UPDATE hashes SET hash = zeroblob(32) WHERE idx = {interior}"
+    )));
+    assert_eq!(found(&report), Some((Tampering::Changed, Some(40))));
+    let report = after(sql(&format!("DELETE FROM hashes WHERE idx = {interior}")));
+    assert_eq!(found(&report), Some((Tampering::Removed, Some(47))));
+}
+
+#[test]
+fn a_removed_record_is_named_whether_or_not_the_gap_was_closed() {
+    let removed = Some((Tampering::Removed, Some(1000)));
+    assert_eq!(
+        found(&after(sql("DELETE FROM records WHERE idx = 1000"))),
+        removed
+    );
+    let closed = sql("DELETE FROM records WHERE idx = 1000;
+        UPDATE records SET idx = -idx WHERE idx > 1000; UPDATE records SET idx = -idx - 1 WHERE idx < 0;");
+    assert_eq!(found(&after(closed)), removed);
+}
+
+#[test]
+fn reordered_and_inserted_records_are_named() {
+    let swap = sql("UPDATE records SET idx = -1 WHERE idx = 500; UPDATE records SET idx = 500 WHERE idx = 3000;
+        UPDATE records SET idx = 3000 WHERE idx = -1;");
+    assert_eq!(found(&after(swap)), Some((Tampering::Reordered, Some(500))));
+    let moved = sql("UPDATE records SET idx = 9000 WHERE idx = 500;");
+    assert_eq!(
+        found(&after(moved)),
+        Some((Tampering::Reordered, Some(500)))
+    );
+    let inserted = |db: &Connection| {
+        db.execute_batch(
+            "UPDATE records SET idx = -idx - 1 WHERE idx >= 700; UPDATE records SET idx = -idx WHERE idx < 0;
+             INSERT INTO records SELECT 700, at_ms, kind, '0000000000', run, agent, account, decision, effects, operation,
+               leaf, replace(canonical, request, '0000000000') FROM records WHERE idx = 699;",
+        )
+        .unwrap();
+    };
+    assert_eq!(
+        found(&after(inserted)),
+        Some((Tampering::Inserted, Some(700)))
+    );
+    let before = sql("INSERT INTO records SELECT -5, at_ms, 'noted', NULL, run, agent, account, decision, effects,
+        operation, leaf, canonical FROM records WHERE idx = 1");
+    assert_eq!(found(&after(before)), Some((Tampering::Inserted, None)));
+}
+
+#[test]
+fn a_truncated_ledger_is_named_by_what_is_left_of_it() {
+    let truncated = Some((Tampering::Truncated, Some(4000)));
+    assert_eq!(
+        found(&after(sql("DELETE FROM records WHERE idx >= 4000"))),
+        truncated
+    );
+    let hashes = tlog_tiles::stored_hash_count(4000);
+    let with_hashes =
+        format!("DELETE FROM records WHERE idx >= 4000; DELETE FROM hashes WHERE idx >= {hashes};");
+    assert_eq!(found(&after(sql(&with_hashes))), truncated);
+    let wholly = format!("{with_hashes} DELETE FROM checkpoints WHERE size > 4000;");
+    assert_eq!(
+        found(&after(sql(&wholly))),
+        Some((Tampering::RolledBack, Some(4000)))
+    );
+}
+
+#[test]
+fn an_older_copy_is_rolled_back_and_one_that_went_on_from_there_is_forked() {
+    let original = original();
+    let (_folder, path) = copy(&original.earlier);
+    let report = report_on(&path);
+    assert_eq!(found(&report), Some((Tampering::RolledBack, Some(3002))));
+    assert_eq!(
+        verify(&path, &original.public_key, &[]).unwrap().fault,
+        None,
+        "on its own it is good"
+    );
+
+    // The program itself, with the key, goes on from the older copy.
+    let (ledger, _) = open_at(&path, original.place.seed).unwrap();
+    for _ in 0..3000 {
+        ledger.append_later(allowed(&fresh_request()));
+    }
+    let _receipt = ledger
+        .append_blocking(noted("end"), Durability::Full)
+        .unwrap();
+    assert!(ledger.size() > SIZE);
+    drop(ledger);
+    assert_eq!(
+        verify(&path, &original.public_key, &[]).unwrap().fault,
+        None,
+        "on its own it is good"
+    );
+    let report = report_on(&path);
+    let fault = report.fault.unwrap();
+    assert_eq!(fault.tampering, Tampering::Forked, "{}", fault.words);
+    assert!(fault.record.unwrap() <= KEPT_AT);
+}
+
+#[test]
+fn a_history_that_was_rewritten_with_all_its_hashes_is_forked() {
+    let report = after(|db| {
+        change_text(db, 1234);
+        rebuild_tree(db);
+    });
+    let (tampering, record) = found(&report).unwrap();
+    assert_eq!(tampering, Tampering::Forked);
+    assert!(
+        record.unwrap() <= 1234,
+        "not before the last checkpoint that agrees: {record:?}"
+    );
+    // With the stored checkpoints gone as well, the one kept elsewhere tells.
+    let report = after(|db| {
+        change_text(db, 1234);
+        rebuild_tree(db);
+        db.execute_batch("DELETE FROM checkpoints").unwrap();
+    });
+    assert_eq!(found(&report), Some((Tampering::Forked, Some(0))));
+}
+
+#[test]
+fn changed_checkpoints_tables_and_indexes_are_found() {
+    let what = |report: Report| report.fault.map(|fault| fault.tampering);
+    assert_eq!(
+        what(after(sql("DELETE FROM checkpoints"))),
+        Some(Tampering::Changed)
+    );
+    let note = sql("UPDATE checkpoints SET note = replace(note, 'countersign', 'c0untersign')");
+    assert_eq!(what(after(note)), Some(Tampering::Changed));
+    assert_eq!(
+        what(after(sql("UPDATE checkpoints SET size = size + 10000"))),
+        Some(Tampering::Changed)
+    );
+    assert_eq!(
+        what(after(sql("DROP INDEX denied"))),
+        Some(Tampering::Damaged)
+    );
+    assert_eq!(
+        what(after(sql("CREATE VIEW v AS SELECT 1"))),
+        Some(Tampering::Damaged)
+    );
+
+    // An index that hides a record from the timeline, under the name and the
+    // words of the true one.
+    let hiding = |db: &Connection| {
+        let words: String = db
+            .query_row(
+                "SELECT sql FROM sqlite_schema WHERE name = 'by_agent'",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        db.execute_batch("DROP INDEX by_agent; CREATE INDEX by_agent ON records(agent) WHERE agent IS NOT NULL AND idx <> 101;").unwrap();
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)
+            .unwrap();
+        db.pragma_update(None, "writable_schema", true).unwrap();
+        db.execute(
+            "UPDATE sqlite_schema SET sql = ?1 WHERE name = 'by_agent'",
+            [words],
+        )
+        .unwrap();
+    };
+    let report = after(hiding);
+    assert_eq!(what(report.clone()), Some(Tampering::Damaged), "{report:?}");
+}
+
+#[test]
+fn a_flipped_bit_is_found_or_changes_nothing_that_the_ledger_says() {
+    let place = Place::new();
+    let (ledger, _) = place.open();
+    for _ in 0..60 {
+        let _receipt = ledger
+            .append_blocking(allowed(&fresh_request()), Durability::Routine)
+            .unwrap();
+    }
+    let public_key = ledger.public_key();
+    tokio::runtime::Runtime::new()
+        .unwrap()
+        .block_on(ledger.close())
+        .unwrap();
+    let (ledger, _) = place.open();
+    let says = ledger.timeline(&Filter::default()).unwrap();
+    drop(ledger);
+    let bytes = fs::read(place.path()).unwrap();
+    let mut found = 0;
+    let mut at = 7_usize;
+    for round in 0..150_usize {
+        // Spread over the whole file, the same at every run.
+        at = (at * 7919 + round * 104_729) % bytes.len();
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1 << (round % 8);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("flipped.db");
+        fs::write(&path, flipped).unwrap();
+        match verify(&path, &public_key, &[]) {
+            Ok(report) if report.is_intact() => {
+                let (ledger, _) = open_at(&path, place.seed).unwrap();
+                let still = ledger.timeline(&Filter {
+                    before_index: Some(says.len() as u64),
+                    ..Filter::default()
+                });
+                assert!(still.unwrap() == says, "byte {at}");
+            }
+            _ => found += 1,
+        }
+    }
+    assert!(found > 75, "{found} of 150");
+}
+
+#[test]
+fn a_ledger_in_use_can_be_verified() {
+    let place = Place::new();
+    let (ledger, _) = place.open();
+    for _ in 0..500 {
+        ledger.append_later(allowed(&fresh_request()));
+    }
+    let _receipt = ledger
+        .append_blocking(noted("x"), Durability::Full)
+        .unwrap();
+    let public_key = ledger.public_key();
+    let report = verify(&place.path(), &public_key, &[]).unwrap();
+    assert_eq!((report.records, report.fault), (502, None));
+    // And a snapshot of it, with the log that it needs.
+    let (_folder, path) = copy(&place.path());
+    fs::copy(
+        place.folder.path().join("ledger.db-wal"),
+        path.with_file_name("copy.db-wal"),
+    )
+    .unwrap();
+    let report = verify(&path, &public_key, &[]).unwrap();
+    assert_eq!((report.records, report.fault), (502, None));
+}
+
+#[test]
+fn what_proves_nothing_is_an_error_and_not_a_verdict() {
+    let original = original();
+    let path = original.place.path();
+    let nobody = path.with_file_name("nobody.db");
+    assert!(matches!(
+        verify(&nobody, &original.public_key, &[]),
+        Err(VerifyError::Unreadable { .. })
+    ));
+    assert!(!nobody.exists());
+    fs::write(&nobody, b"something else").unwrap();
+    assert!(matches!(
+        verify(&nobody, &original.public_key, &[]),
+        Err(VerifyError::NotALedger { .. })
+    ));
+    let forged = original.kept.replacen("5004", "5003", 1);
+    assert_ne!(forged, original.kept);
+    let error = verify(
+        &path,
+        &original.public_key,
+        &[original.kept.clone(), forged],
+    )
+    .unwrap_err();
+    assert!(
+        matches!(error, VerifyError::Checkpoint { number: 2, .. }),
+        "{error}"
+    );
+}
