@@ -1,0 +1,32 @@
+//! judge -> ask -> record -> [`Permit`]; and the emergency stop.
+//!
+//! *Invariants*
+//! - A [`Permit`] exists only behind the receipt of a durable record that
+//!   allows exactly its request, and is used up by value (`permit`).
+//! - A credential leaves the vault in one place: `Broker::release` (`decide`).
+//! - The stop is looked at after its handle was taken, and again after every
+//!   wait (`stop`).
+//! - An answer counts only for the rendering that was shown (`desk`).
+//! - Nothing here reads what an agent sent, but as data that is carried on.
+
+mod broker;
+mod clock;
+mod decide;
+mod denials;
+mod desk;
+mod force;
+mod permit;
+mod port;
+mod runs;
+mod stop;
+mod usage;
+
+pub use broker::{Broker, Parts};
+pub use clock::{Clock, SystemClock};
+pub use countersign_vault::{Place, Presented, Secret};
+pub use desk::{Desk, GUARD, QUESTION_LIFE, SURFACE_QUEUE, SurfaceId, TERMINAL, YES_STANDS};
+pub use force::Force;
+pub use permit::Permit;
+pub use port::{AccountView, Countersigner, Rejected, Release, Submission};
+pub use runs::Run;
+pub use stop::EmergencyStop;

@@ -1,0 +1,119 @@
+//! What a gateway may say to the broker, and what it hears.
+//!
+//! A gateway parses what is hostile, so it talks to the broker only through
+//! this trait: [`Broker`](crate::Broker) implements it in one process, and a
+//! client across a socket can implement it with a permit that is a number.
+
+use async_trait::async_trait;
+use countersign_model::{
+    Account, AccountId, Action, CredentialVersion, DataPreview, Digest, ExactRequest, Foreign,
+    ReasonCode, Refusal, RequestId, RunFacts, RunId, Settled,
+};
+use countersign_vault::Presented;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// One request, put to the broker for judgement.
+#[derive(Debug)]
+pub struct Submission {
+    /// Its id, drawn by [`Countersigner::new_request`] when its first byte came.
+    pub request: RequestId,
+    /// The run whose socket it came by. That is its identity.
+    pub run: RunId,
+    /// The account whose host matched.
+    pub account: AccountId,
+    /// What it would do, by the catalogue.
+    pub action: Action,
+    /// Exactly what would be sent.
+    pub exact: ExactRequest,
+    /// What a human may see of its data.
+    pub preview: DataPreview,
+    /// Two requests of a run with the same value are the same question: what
+    /// the client makes anew at each try (dates, ids, signatures) is left out.
+    pub same: Digest,
+}
+
+/// A request that the gateway refused before it could be judged. It is
+/// recorded, and the human is told once where that helps.
+#[derive(Debug)]
+pub struct Rejected {
+    /// Its id.
+    pub request: RequestId,
+    /// The run whose socket it came by.
+    pub run: RunId,
+    /// Method and target, as far as they could be read.
+    pub target: Foreign,
+    /// Why.
+    pub reason: ReasonCode,
+    /// Foreign particulars for the record, never for the agent's sentence.
+    pub detail: Option<Foreign>,
+}
+
+/// An account as a run may use it now.
+#[derive(Debug, Clone)]
+pub struct AccountView {
+    /// Its configuration.
+    pub account: Arc<Account>,
+    /// The credential that would be added; `None` for sites, and where none is
+    /// set yet (the broker then refuses with `no-credential`).
+    pub credential: Option<CredentialVersion>,
+}
+
+/// Leave to send one request once, with what it needs for that.
+///
+/// Must be settled: dropping it unsettled is recorded as "outcome unknown".
+#[derive(Debug)]
+pub struct Release {
+    /// The request.
+    pub request: RequestId,
+    /// The credential, ready to be put in its place.
+    pub presented: Presented,
+    /// Cancelled when the stop is engaged, the run ends or the account changes:
+    /// whoever sends must cut the connection at once.
+    pub cut: CancellationToken,
+}
+
+/// The broker, as gateways know it.
+#[async_trait]
+pub trait Countersigner: Send + Sync + 'static {
+    /// Proof of a durable record, good for one request, once.
+    type Permit: Send + 'static;
+
+    /// A fresh request id.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give, or the stop is engaged.
+    fn new_request(&self) -> Result<RequestId, ReasonCode>;
+
+    /// What is known of a live run; `None` once it has ended.
+    fn run(&self, run: &RunId) -> Option<RunFacts>;
+
+    /// The accounts and sites assigned to the run's agent, as they are now.
+    fn accounts(&self, run: &RunId) -> Vec<AccountView>;
+
+    /// Cancelled when the stop is engaged or the run ends. Take it *before*
+    /// asking anything else, so that nothing slips between.
+    fn cut(&self, run: &RunId) -> CancellationToken;
+
+    /// Judges; asks the human when policy says so; records. Waits up to the
+    /// time that a client's connection can be held, then refuses with
+    /// [`ReasonCode::Waiting`]; the question stays open, and an identical
+    /// submission joins it. Dropping the future does the same.
+    ///
+    /// # Errors
+    /// The refusal, already recorded.
+    async fn decide(&self, submission: Submission) -> Result<Self::Permit, Refusal>;
+
+    /// Uses the permit up for exactly this request.
+    ///
+    /// # Errors
+    /// `changed` when the request is not the one that was judged; `expired`,
+    /// `stopped`, `locked`, `no-keyring`, `no-credential`: already recorded.
+    async fn redeem(&self, permit: Self::Permit, exact: &ExactRequest) -> Result<Release, Refusal>;
+
+    /// Records what became of a released request. Never waits.
+    fn settle(&self, settled: Settled);
+
+    /// Records a request that the gateway refused. Never waits.
+    fn reject(&self, rejected: Rejected);
+}

@@ -1,0 +1,67 @@
+//! Live runs: one launch of an agent each. A run's sockets are its identity.
+
+use countersign_model::{RunFacts, RunId, Timestamp};
+use countersign_protocol::surface::RunView;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio_util::sync::CancellationToken;
+
+/// A live run.
+#[derive(Debug)]
+pub struct Run {
+    /// What was said at its start.
+    pub facts: RunFacts,
+    /// Since when.
+    pub since: Timestamp,
+    /// Cancelled when the run ends or the stop is engaged.
+    pub cut: CancellationToken,
+    requests: AtomicU64,
+}
+
+/// The live runs, by id.
+#[derive(Debug, Default)]
+pub(crate) struct Runs(RwLock<HashMap<RunId, Arc<Run>>>);
+
+impl Runs {
+    pub(crate) fn put(&self, facts: RunFacts, since: Timestamp, cut: CancellationToken) -> Arc<Run> {
+        let run = Arc::new(Run { facts, since, cut, requests: AtomicU64::new(0) });
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(run.facts.run.clone(), Arc::clone(&run));
+        run
+    }
+
+    pub(crate) fn get(&self, id: &RunId) -> Option<Arc<Run>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    pub(crate) fn remove(&self, id: &RunId) -> Option<Arc<Run>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(id)
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Run>> {
+        let mut all: Vec<_> =
+            self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        all.sort_by_key(|r| r.since);
+        all
+    }
+}
+
+impl Run {
+    /// Counts one request.
+    pub(crate) fn counted(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// As people see it.
+    #[must_use]
+    pub fn view(&self) -> RunView {
+        RunView {
+            facts: self.facts.clone(),
+            since: self.since,
+            requests: self.requests.load(Ordering::Relaxed),
+        }
+    }
+}
