@@ -1,0 +1,245 @@
+//! Connections of a run: accepted, read request by request, and unwrapped where
+//! they ask for a tunnel. There are no tunnels: CONNECT is answered, TLS ends
+//! here under the run's CA, and every request inside is judged.
+
+use crate::forward;
+use crate::gate::Gate;
+use crate::normalise::{self, Via};
+use crate::problem::Problem;
+use crate::refuse::{No, reject, tell, tell_no};
+use crate::run::Run;
+use crate::wire::{After, Agent, Head, Io, NoHead};
+use bytes::{Buf as _, Bytes};
+use countersign_broker::Countersigner;
+use countersign_model::{Foreign, ReasonCode, RequestId};
+use rustls::server::Acceptor;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_util::sync::CancellationToken;
+
+/// How often to look whether a stopped run goes on or has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Where connections come from.
+pub(crate) trait Source {
+    /// The next connection. Cancelling it loses none.
+    fn next(&self) -> impl Future<Output = io::Result<(Io, Gate)>> + Send;
+}
+
+/// Serves until the run ends. Dropping the future closes every connection.
+pub(crate) async fn serve<C: Countersigner>(run: Arc<Run<C>>, source: impl Source) {
+    let mut connections = JoinSet::new();
+    let mut cut = run.port.cut(&run.id);
+    while run.port.run(&run.id).is_some() {
+        tokio::select! { biased;
+            () = wait_for_change(&cut) => {
+                run.upstreams.close();
+                cut = run.port.cut(&run.id);
+            }
+            Some(_) = connections.join_next() => {}
+            accepted = source.next() => match accepted {
+                Ok((io, gate)) if connections.len() < run.limits.connections => {
+                    let run = Arc::clone(&run);
+                    connections.spawn(async move { requests(&run, Agent::new(io), Via::Proxy, gate).await });
+                }
+                Ok((io, _)) if connections.len() < run.limits.connections * 2 => {
+                    let run = Arc::clone(&run);
+                    connections.spawn(async move { too_many(&run, Agent::new(io)).await });
+                }
+                Ok(_) => {}
+                // Out of descriptors, most likely: others must end first.
+                Err(_) => sleep(Duration::from_millis(50)).await,
+            },
+        }
+    }
+    run.upstreams.close();
+}
+
+/// Comes back when a live token is cancelled, and from then on now and again,
+/// until the stop is lifted or the run has ended.
+async fn wait_for_change(cut: &CancellationToken) {
+    if cut.is_cancelled() {
+        sleep(LOOK_AGAIN).await;
+        return;
+    }
+    cut.cancelled().await;
+}
+
+async fn too_many<C: Countersigner>(run: &Run<C>, mut agent: Agent) {
+    let Ok(id) = run.port.new_request() else { return };
+    let detail = "This run has too many connections open. Close some first.";
+    reject(run, &id, Foreign::new("a connection"), ReasonCode::Limit, detail);
+    let problem = Problem { request: Some(id), reason: ReasonCode::Limit, detail: detail.into() };
+    if agent.writer.send(&problem.response(true, false)).await.is_ok() {
+        agent.close().await;
+    }
+}
+
+/// Reads and answers one request after the other.
+async fn requests<C: Countersigner>(run: &Run<C>, mut agent: Agent, via: Via, gate: Gate) {
+    loop {
+        let stop = run.port.cut(&run.id);
+        // While the stop is engaged, a new connection is told so; one that
+        // idles when the stop comes is closed at once.
+        let stopped_before = stop.is_cancelled();
+        let head = tokio::select! { biased;
+            () = stop.cancelled(), if !stopped_before => return,
+            head = agent.reader.head(&run.limits) => head,
+        };
+        let head = match head {
+            Ok(head) => head,
+            Err(NoHead::Closed) => return,
+            Err(no_head) => return unreadable(run, agent, &via, &no_head).await,
+        };
+        if matches!(via, Via::Proxy) && !gate.admits(&head) {
+            let _ = agent.writer.send(Gate::REFUSAL).await;
+            return agent.close().await;
+        }
+        if head.method == "CONNECT" && matches!(via, Via::Proxy) {
+            return Box::pin(tunnel(run, agent, &head)).await;
+        }
+        match forward::one(run, &mut agent, &head, &via).await {
+            After::Keep => {}
+            After::Close => return agent.close().await,
+            After::Abort => return,
+        }
+    }
+}
+
+/// A head that is too large, too slow, or ambiguous.
+async fn unreadable<C: Countersigner>(run: &Run<C>, mut agent: Agent, via: &Via, why: &NoHead) {
+    let Ok(id) = run.port.new_request() else { return };
+    let no = match why {
+        NoHead::Malformed(doubt) => No::malformed(doubt),
+        NoHead::TooLarge => No::because(ReasonCode::Limit, "The head of the request is too large. Send fewer or shorter headers."),
+        NoHead::Slow | NoHead::Closed => No::because(ReasonCode::Limit, "The head of the request did not come in time."),
+    };
+    let No::Ours { reason, detail } = no else { return };
+    let target = match via {
+        Via::Proxy => Foreign::new("an unreadable request"),
+        Via::Tunnel { host, .. } => Foreign::new(format!("an unreadable request to {host}")),
+    };
+    reject(run, &id, target, reason, &detail);
+    let problem = Problem { request: Some(id), reason, detail };
+    if agent.writer.send(&problem.response(true, false)).await.is_ok() {
+        agent.close().await;
+    }
+}
+
+/// CONNECT: the host must be one that the run's CA vouches for; then TLS ends
+/// here, and its server name must be that host.
+async fn tunnel<C: Countersigner>(run: &Run<C>, mut agent: Agent, head: &Head) {
+    let stop = run.port.cut(&run.id);
+    let id = match run.port.new_request() {
+        Ok(id) => id,
+        Err(reason) => return refuse(agent, head, &Problem::new(None, reason)).await,
+    };
+    let (host, port) = match place(run, head) {
+        Ok(place) => place,
+        Err(no) => {
+            if tell_no(run, &mut agent, head, &Via::Proxy, &id, no).await != After::Abort {
+                agent.close().await;
+            }
+            return;
+        }
+    };
+    if agent.writer.send(b"HTTP/1.1 200 Connection established\r\n\r\n").await.is_err() {
+        return;
+    }
+    let handshake = timeout(run.limits.head_time, end_tls(run, agent, &id, &host));
+    let tls = tokio::select! { biased;
+        () = stop.cancelled() => return,
+        tls = handshake => tls,
+    };
+    if let Ok(Some(tls)) = tls {
+        requests(run, Agent::new(tls), Via::Tunnel { host, port }, Gate::Open).await;
+    }
+}
+
+async fn refuse(mut agent: Agent, head: &Head, problem: &Problem) {
+    if tell(&mut agent, head, problem).await != After::Abort {
+        agent.close().await;
+    }
+}
+
+/// Where a CONNECT goes.
+fn place<C: Countersigner>(run: &Run<C>, head: &Head) -> Result<(String, u16), No> {
+    let authority = normalise::authority(&head.target).map_err(No::malformed)?;
+    let port = authority.port.ok_or(No::malformed("CONNECT names no port"))?;
+    if let Some(value) = head.first("host") {
+        let stated = std::str::from_utf8(value).ok().and_then(|text| normalise::authority(text).ok());
+        let agrees = stated.is_some_and(|s| s.host == authority.host && s.port.is_none_or(|p| p == port));
+        if !agrees {
+            return Err(No::malformed("the Host header is not the host of the CONNECT"));
+        }
+    }
+    if run.ca.vouches_for(&authority.host) {
+        return Ok((authority.host, port));
+    }
+    let assigned = run.port.accounts(&run.id).iter().any(|view| view.account.has_host(&authority.host));
+    Err(if assigned {
+        No::because(ReasonCode::NotAssigned, "This host was added after the run began. Ask the user to start the run anew.")
+    } else {
+        No::ours(ReasonCode::NotAssigned)
+    })
+}
+
+/// Ends TLS as the host. `None` when it does not come about; what can be said
+/// of that is in the record, for there is no channel to say it on.
+async fn end_tls<C: Countersigner>(run: &Run<C>, agent: Agent, id: &RequestId, host: &str) -> Option<Io> {
+    let (io, read) = agent.into_inner();
+    let target = || Foreign::new(format!("CONNECT {host}"));
+    let hello = match LazyConfigAcceptor::new(Acceptor::default(), Rewound { read, io }).await {
+        Ok(hello) => hello,
+        Err(_) => {
+            reject(run, id, target(), ReasonCode::Unsupported, "what came through the tunnel was not TLS");
+            return None;
+        }
+    };
+    let named = hello.client_hello().server_name().map(normalise::authority);
+    let agrees = named.is_none_or(|name| name.is_ok_and(|name| name.host == host && name.port.is_none()));
+    if !agrees {
+        reject(run, id, target(), ReasonCode::Malformed, "the server name of TLS is not the host of the CONNECT");
+        return None;
+    }
+    let config = run.ca.server_config(host).ok()?;
+    let tls = hello.into_stream(config).await.ok()?;
+    Some(Box::new(tls))
+}
+
+/// A stream of which some was read already.
+struct Rewound {
+    read: Bytes,
+    io: Io,
+}
+
+impl AsyncRead for Rewound {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.read.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
+        }
+        let take = self.read.len().min(buf.remaining());
+        buf.put_slice(&self.read[..take]);
+        self.read.advance(take);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Rewound {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

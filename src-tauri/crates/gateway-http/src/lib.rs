@@ -1,0 +1,87 @@
+//! The HTTP enforcement point: a forward proxy that judges before it injects.
+//!
+//! An agent's run speaks HTTP/1.1 to it on a socket of its own, as to any proxy.
+//! CONNECT is answered, but there is no tunnel: TLS ends here, under a CA that
+//! exists in memory for this run alone, and every request is read, recognised,
+//! judged by the broker, recorded, and only then sent, once, with the real
+//! credential. [`forward`] is that way from top to bottom.
+//!
+//! # Invariants
+//!
+//! - **What was shown is what runs (G3).** The upstream request is made in one
+//!   function, from the [`ExactRequest`](countersign_model::ExactRequest) that
+//!   the permit is bound to; only the credential and the account's cookies are
+//!   added. There are no retries and no redirects: one permit, one send.
+//! - **No credential comes back (G1).** Replies are searched for the credential
+//!   and for session cookies in every common encoding; one that holds them is
+//!   cut. `Set-Cookie` stays here. Token endpoints of known kinds are answered
+//!   here, with a placeholder.
+//! - **Doubt is refused.** Of HTTP/1.1 a strict subset is taken that no two
+//!   parsers read differently; target, Host, CONNECT and SNI must agree.
+//! - **The stop wins (G5).** The run's cut is taken before anything else of a
+//!   request, and everything that waits or moves is raced against it.
+//! - **Every release is settled** exactly once, by a guard that also settles
+//!   when its task is dropped.
+//! - Nothing here is unbounded: connections, heads, judged bodies, certificate
+//!   and cookie stores have limits; everything else streams with back-pressure.
+//!
+//! HTTP/2 and WebSocket are refused with a reason: ALPN offers `http/1.1`, an
+//! `Upgrade` is `unsupported`, and an unasked 101 is a failed upstream.
+
+mod accept;
+mod body;
+mod ca;
+mod cookies;
+mod forward;
+mod gate;
+mod headers;
+mod limits;
+mod normalise;
+mod problem;
+mod refuse;
+mod reply;
+mod run;
+mod scrub;
+mod settle;
+mod upstream;
+mod wire;
+
+pub use ca::{CaError, RunCa};
+pub use limits::Limits;
+pub use run::RunGateway;
+
+use countersign_broker::{Countersigner, Secret};
+use std::sync::Arc;
+use tokio::net::{TcpListener, UnixListener};
+
+/// The gateway: what all runs share, which is the system's list of CAs.
+#[derive(Debug, Clone, Default)]
+pub struct Gateway {
+    roots: Arc<upstream::Roots>,
+}
+
+impl Gateway {
+    /// A gateway. Reads the system's CAs when an upstream first needs them.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Serves a run on its socket: whoever connects there is the run. Returns
+    /// when the run has ended; dropping the future closes every connection and
+    /// settles what was under way as unknown.
+    pub async fn serve_run<C: Countersigner>(&self, listener: UnixListener, gateway: RunGateway<C>) {
+        let run = Arc::new(run::Run::new(gateway, Arc::clone(&self.roots)));
+        accept::serve(run, listener).await;
+    }
+
+    /// Serves an agent that is not contained, on a loopback (IPv4) listener.
+    /// Peers must belong to `uid` by the kernel's table, and show `token` in
+    /// `Proxy-Authorization`, as Bearer or as the password of Basic
+    /// (`http://agent:TOKEN@127.0.0.1:PORT`). Linux only: elsewhere nobody's
+    /// uid can be told, so nobody is let in.
+    pub async fn serve_tcp<C: Countersigner>(&self, listener: TcpListener, gateway: RunGateway<C>, token: Secret, uid: u32) {
+        let run = Arc::new(run::Run::new(gateway, Arc::clone(&self.roots)));
+        accept::serve(run, gate::Loopback { listener, token: Arc::new(token), uid }).await;
+    }
+}

@@ -1,0 +1,98 @@
+//! How a refusal reaches the record and the agent.
+
+use crate::normalise::{Doubt, Via};
+use crate::problem::Problem;
+use crate::run::Run;
+use crate::wire::{After, Agent, Head};
+use countersign_broker::{Countersigner, Rejected};
+use countersign_model::{Foreign, ReasonCode, Refusal, RequestId};
+
+/// Why a request is not sent.
+#[derive(Debug)]
+pub(crate) enum No {
+    /// The gateway refuses, and records it.
+    Ours { reason: ReasonCode, detail: String },
+    /// The broker refused, and has recorded it.
+    Recorded(Refusal),
+    /// Nobody is there to be told.
+    HungUp,
+    /// A token endpoint: answered with a placeholder.
+    Placeholder,
+}
+
+impl No {
+    pub(crate) fn ours(reason: ReasonCode) -> Self {
+        Self::because(reason, reason.advice())
+    }
+    pub(crate) fn because(reason: ReasonCode, detail: &str) -> Self {
+        Self::Ours { reason, detail: detail.to_owned() }
+    }
+    pub(crate) fn unsupported(detail: &str) -> Self {
+        Self::because(ReasonCode::Unsupported, detail)
+    }
+    pub(crate) fn malformed(doubt: Doubt) -> Self {
+        let detail = format!("The request was refused because {doubt}. Send it in its plain form.");
+        Self::Ours { reason: ReasonCode::Malformed, detail }
+    }
+}
+
+/// What a token endpoint of a known kind gives a run (G1).
+const PLACEHOLDER: &str = r#"{"access_token":"countersign-placeholder","token_type":"Bearer","expires_in":3600}"#;
+
+/// Records what is ours to record, and answers.
+pub(crate) async fn tell_no<C: Countersigner>(run: &Run<C>, agent: &mut Agent, head: &Head, via: &Via, id: &RequestId, no: No) -> After {
+    match no {
+        No::Ours { reason, detail } => {
+            reject(run, id, target_text(head, via), reason, &detail);
+            tell(agent, head, &Problem { request: Some(id.clone()), reason, detail }).await
+        }
+        No::Recorded(refusal) => tell(agent, head, &Problem::from(refusal)).await,
+        No::HungUp => After::Abort,
+        No::Placeholder => {
+            let keep = head.keep_alive && agent.discard_small_body().await;
+            let reply = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\ncache-control: no-store\r\ncountersign-request: {id}\r\n{}\r\n{PLACEHOLDER}",
+                PLACEHOLDER.len(),
+                if keep { "" } else { "connection: close\r\n" },
+            );
+            after(agent.writer.send(reply.as_bytes()).await.is_ok(), keep)
+        }
+    }
+}
+
+/// Answers a request that was refused and recorded.
+pub(crate) async fn tell(agent: &mut Agent, head: &Head, problem: &Problem) -> After {
+    let may_keep = head.keep_alive && problem.reason != ReasonCode::Stopped && head.first("expect").is_none();
+    let keep = may_keep && agent.discard_small_body().await;
+    let reply = problem.response(head.method != "HEAD", keep);
+    after(agent.writer.send(&reply).await.is_ok(), keep)
+}
+
+const fn after(sent: bool, keep: bool) -> After {
+    match (sent, keep) {
+        (true, true) => After::Keep,
+        (true, false) => After::Close,
+        (false, _) => After::Abort,
+    }
+}
+
+pub(crate) fn reject<C: Countersigner>(run: &Run<C>, id: &RequestId, target: Foreign, reason: ReasonCode, detail: &str) {
+    run.port.reject(Rejected {
+        request: id.clone(),
+        run: run.id.clone(),
+        target,
+        reason,
+        detail: (detail != reason.advice()).then(|| Foreign::new(detail)),
+    });
+}
+
+/// Method and target for the record. Without the query, in which an agent may
+/// have put what it takes for a credential.
+fn target_text(head: &Head, via: &Via) -> Foreign {
+    let path = head.target.split(['?', '#']).next().unwrap_or_default();
+    let path = path.rsplit_once('@').map_or(path, |(_, rest)| rest);
+    Foreign::new(match via {
+        Via::Tunnel { host, port } if path.starts_with('/') => format!("{} https://{host}:{port}{path}", head.method),
+        _ => format!("{} {path}", head.method),
+    })
+}

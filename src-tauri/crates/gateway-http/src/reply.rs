@@ -1,0 +1,331 @@
+//! The way back: a reply is stripped, searched for credentials, and passed on
+//! as fast as the agent takes it.
+//!
+//! Where there is a credential to search for, the upstream was asked for gzip or
+//! no coding at all; the coding is undone here and the agent gets plain bytes.
+//! Trailers are dropped: HTTP/1.1 lets a recipient, and nothing needs them.
+
+use crate::body::Progress;
+use crate::scrub::{Needles, Scrubber};
+use crate::upstream::{Exchange, Failed};
+use crate::wire::Writer;
+use bytes::{Bytes, BytesMut};
+use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use http::{HeaderMap, Response, StatusCode, header};
+use std::future::poll_fn;
+use std::io::Write as _;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Reply headers that never reach an agent: hop-by-hop, credentials and the
+/// asking for them, and what would outlive the run or lead around the gateway.
+const STRIPPED: &[&str] = &[
+    "alt-svc",
+    "authentication-info",
+    "clear-site-data",
+    "connection",
+    "countersign-request",
+    "keep-alive",
+    "nel",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-connection",
+    "public-key-pins",
+    "public-key-pins-report-only",
+    "report-to",
+    "reporting-endpoints",
+    "set-cookie",
+    "set-cookie2",
+    "strict-transport-security",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "www-authenticate",
+];
+
+/// A gzip byte stands for at most 1032 others, so that no step of undoing it
+/// takes more than this many times that.
+const UNZIP_STEP: usize = 128;
+
+/// What is known of the agent's side of the exchange.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Side<'a> {
+    pub(crate) is_head: bool,
+    pub(crate) http_11: bool,
+    pub(crate) keep_alive: bool,
+    pub(crate) request: &'a str,
+    pub(crate) idle: Duration,
+}
+
+/// Passes the reply on. `Ok(true)`: whole, and the connection may be kept.
+///
+/// # Errors
+/// What cut it. If `progress.replied` is still false, the agent has seen nothing
+/// and can be told.
+pub(crate) async fn deliver(
+    head: Response<()>,
+    up: &mut Exchange,
+    needles: &Needles,
+    writer: &mut Writer,
+    side: Side<'_>,
+    progress: &Progress,
+) -> Result<bool, Failed> {
+    let status = head.status();
+    progress.status.store(status.as_u16(), Ordering::Relaxed);
+    if status.is_informational() {
+        return Err(Failed::Unknown("The service switched protocols unasked."));
+    }
+    let bodiless = side.is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let mut headers = head.into_parts().0.headers;
+    strip(&mut headers);
+    let mut unzip = if needles.is_empty() || bodiless { Unzip::AsItIs } else { Unzip::of(&mut headers)? };
+    let length = if matches!(unzip, Unzip::AsItIs) { up.length() } else { None };
+    if !bodiless {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    let mut out = BytesMut::with_capacity(2048);
+    write_fields(&headers, &mut out);
+    if needles.in_whole(&out) {
+        return Err(Failed::HeldCredential);
+    }
+    let framing = match length {
+        _ if bodiless => Framing::None,
+        Some(length) => Framing::Length(length),
+        None if side.http_11 => Framing::Chunked,
+        None => Framing::UntilClose,
+    };
+    let keep = side.keep_alive && framing != Framing::UntilClose;
+    let mut out = framed(status, &out, framing, keep, side);
+    let mut scrub = Scrubber::new(needles.clone());
+    let gone = |_| Failed::AgentGone;
+    loop {
+        let ready = poll_fn(|cx| Poll::Ready(up.poll_frame(cx))).await;
+        let frame = match ready {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                if !out.is_empty() {
+                    progress.replied.store(true, Ordering::Relaxed);
+                    writer.send(&out).await.map_err(gone)?;
+                    out.clear();
+                }
+                timeout(side.idle, poll_fn(|cx| up.poll_frame(cx)))
+                    .await
+                    .map_err(|_| Failed::Unknown("The service paused too long in its reply."))?
+            }
+        };
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|_| Failed::Unknown("The connection broke in the middle of the reply."))?;
+        let Ok(data) = frame.into_data() else { continue };
+        progress.received.fetch_add(data.len() as u64, Ordering::Relaxed);
+        if matches!(unzip, Unzip::AsItIs) {
+            let safe = scrub.push(data).map_err(|_| Failed::HeldCredential)?;
+            framing.write(&safe, &mut out);
+        } else {
+            for step in data.chunks(UNZIP_STEP) {
+                let safe = scrub.push(unzip.push(step)?).map_err(|_| Failed::HeldCredential)?;
+                framing.write(&safe, &mut out);
+                if out.len() >= 32 << 10 {
+                    progress.replied.store(true, Ordering::Relaxed);
+                    writer.send(&out).await.map_err(gone)?;
+                    out.clear();
+                }
+            }
+        }
+        if out.len() >= 32 << 10 {
+            progress.replied.store(true, Ordering::Relaxed);
+            writer.send(&out).await.map_err(gone)?;
+            out.clear();
+        }
+    }
+    let last = scrub.push(unzip.finish()?).map_err(|_| Failed::HeldCredential)?;
+    framing.write(&last, &mut out);
+    framing.write(&scrub.finish().map_err(|_| Failed::HeldCredential)?, &mut out);
+    if framing == Framing::Chunked {
+        out.extend_from_slice(b"0\r\n\r\n");
+    }
+    progress.replied.store(true, Ordering::Relaxed);
+    writer.send(&out).await.map_err(gone)?;
+    Ok(keep)
+}
+
+fn strip(headers: &mut HeaderMap) {
+    let nominated: Vec<String> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(',').map(|token| token.trim().to_ascii_lowercase()))
+        .collect();
+    for name in nominated.iter().map(String::as_str).chain(STRIPPED.iter().copied()) {
+        headers.remove(name);
+    }
+}
+
+fn write_fields(headers: &HeaderMap, out: &mut BytesMut) {
+    for (name, value) in headers {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// How the agent learns where the body ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    None,
+    Length(u64),
+    Chunked,
+    UntilClose,
+}
+
+impl Framing {
+    fn write(self, data: &Bytes, out: &mut BytesMut) {
+        if data.is_empty() || self == Self::None {
+            return;
+        }
+        if self == Self::Chunked {
+            out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+            out.extend_from_slice(data);
+            out.extend_from_slice(b"\r\n");
+        } else {
+            out.extend_from_slice(data);
+        }
+    }
+}
+
+/// The head as the agent gets it: our own reason phrase, our own framing.
+fn framed(status: StatusCode, fields: &[u8], framing: Framing, keep: bool, side: Side<'_>) -> BytesMut {
+    let mut out = BytesMut::with_capacity(fields.len() + 4096);
+    let phrase = status.canonical_reason().unwrap_or("Status");
+    out.extend_from_slice(format!("HTTP/1.1 {} {phrase}\r\n", status.as_u16()).as_bytes());
+    out.extend_from_slice(fields);
+    match framing {
+        Framing::Length(length) => out.extend_from_slice(format!("content-length: {length}\r\n").as_bytes()),
+        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Framing::None | Framing::UntilClose => {}
+    }
+    out.extend_from_slice(format!("countersign-request: {}\r\n", side.request).as_bytes());
+    if !keep {
+        out.extend_from_slice(b"connection: close\r\n");
+    } else if !side.http_11 {
+        out.extend_from_slice(b"connection: keep-alive\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+/// Undoes a reply's content coding, with a small step at a time: a zip bomb
+/// costs the agent that asked for it time, and nobody memory.
+enum Unzip {
+    AsItIs,
+    Gzip(Box<MultiGzDecoder<Vec<u8>>>),
+    /// zlib or raw deflate: servers disagree, so the first two bytes decide.
+    DeflateStart(Vec<u8>),
+    Zlib(Box<ZlibDecoder<Vec<u8>>>),
+    Raw(Box<DeflateDecoder<Vec<u8>>>),
+}
+
+const BROKEN: Failed = Failed::Unknown("The reply's content coding is broken.");
+
+impl Unzip {
+    /// By the reply's head, from which the coding is taken.
+    fn of(headers: &mut HeaderMap) -> Result<Self, Failed> {
+        let codings: Vec<String> = headers
+            .get_all(header::CONTENT_ENCODING)
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase())
+            .filter(|coding| !coding.is_empty() && coding != "identity")
+            .collect();
+        let this = match codings.as_slice() {
+            [] => return Ok(Self::AsItIs),
+            [one] if one == "gzip" || one == "x-gzip" => Self::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
+            [one] if one == "deflate" => Self::DeflateStart(Vec::new()),
+            _ => return Err(Failed::Unknown("The reply has a content coding that cannot be searched for credentials.")),
+        };
+        headers.remove(header::CONTENT_ENCODING);
+        Ok(this)
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> Result<Bytes, Failed> {
+        if let Self::DeflateStart(start) = self {
+            start.extend_from_slice(bytes);
+            let [cmf, flg, ..] = start[..] else { return Ok(Bytes::new()) };
+            // RFC 1950 section 2.2.
+            let is_zlib = cmf & 15 == 8 && (u16::from(cmf) << 8 | u16::from(flg)).is_multiple_of(31);
+            let start = std::mem::take(start);
+            *self = if is_zlib {
+                Self::Zlib(Box::new(ZlibDecoder::new(Vec::new())))
+            } else {
+                Self::Raw(Box::new(DeflateDecoder::new(Vec::new())))
+            };
+            return self.push(&start);
+        }
+        let (wrote, out) = match self {
+            Self::AsItIs | Self::DeflateStart(_) => return Ok(Bytes::copy_from_slice(bytes)),
+            Self::Gzip(d) => (d.write_all(bytes).and_then(|()| d.flush()), d.get_mut()),
+            Self::Zlib(d) => (d.write_all(bytes).and_then(|()| d.flush()), d.get_mut()),
+            Self::Raw(d) => (d.write_all(bytes).and_then(|()| d.flush()), d.get_mut()),
+        };
+        wrote.map_err(|_| BROKEN)?;
+        Ok(Bytes::from(std::mem::take(out)))
+    }
+
+    fn finish(&mut self) -> Result<Bytes, Failed> {
+        let (done, out) = match self {
+            Self::AsItIs => return Ok(Bytes::new()),
+            Self::DeflateStart(start) if start.is_empty() => return Ok(Bytes::new()),
+            Self::DeflateStart(_) => return Err(BROKEN),
+            Self::Gzip(d) => (d.try_finish(), d.get_mut()),
+            Self::Zlib(d) => (d.try_finish(), d.get_mut()),
+            Self::Raw(d) => (d.try_finish(), d.get_mut()),
+        };
+        done.map_err(|_| BROKEN)?;
+        Ok(Bytes::from(std::mem::take(out)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+
+    fn undone(coding: &str, bytes: &[u8], step: usize) -> Result<Vec<u8>, Failed> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_ENCODING, coding.parse().unwrap());
+        let mut unzip = Unzip::of(&mut headers)?;
+        assert!(headers.is_empty());
+        let mut out = Vec::new();
+        for piece in bytes.chunks(step) {
+            out.extend_from_slice(&unzip.push(piece)?);
+        }
+        out.extend_from_slice(&unzip.finish()?);
+        Ok(out)
+    }
+
+    #[test]
+    fn every_coding_that_may_come_is_undone_whatever_the_pieces() {
+        let text = b"hello hello hello hello".repeat(50);
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        gzip.write_all(&text).unwrap();
+        let gzip = gzip.finish().unwrap();
+        let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
+        zlib.write_all(&text).unwrap();
+        let zlib = zlib.finish().unwrap();
+        let mut raw = DeflateEncoder::new(Vec::new(), Compression::default());
+        raw.write_all(&text).unwrap();
+        let raw = raw.finish().unwrap();
+        for step in [1, 2, 5, 1000] {
+            assert_eq!(undone("gzip", &gzip, step).unwrap(), text);
+            assert_eq!(undone("X-GZIP", &[gzip.clone(), gzip.clone()].concat(), step).unwrap(), text.repeat(2));
+            assert_eq!(undone("deflate", &zlib, step).unwrap(), text);
+            assert_eq!(undone("deflate", &raw, step).unwrap(), text);
+            assert!(undone("gzip", &gzip[..gzip.len() - 9], step).is_err(), "a truncated reply is no whole one");
+            assert!(undone("gzip", b"not gzip at all", step).is_err());
+        }
+        assert!(undone("br", b"", 1).is_err() && undone("gzip, br", b"", 1).is_err());
+    }
+}

@@ -1,0 +1,401 @@
+//! HTTP/1.1 as an agent may speak it: the strict subset of RFC 9112 that no two
+//! parsers read differently.
+//!
+//! hyper's server is not used here because it mends what must be refused: it
+//! drops a `Content-Length` beside `Transfer-Encoding`, folds two equal lengths
+//! into one, takes a bare LF for a line's end, and cannot send `100 Continue`
+//! more than once. `httparse` reads the tokens; framing is decided here.
+
+use bytes::{Buf, Bytes, BytesMut};
+use countersign_model::HeaderField;
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::time::timeout;
+
+/// A byte stream in both directions.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+pub(crate) type Io = Box<dyn Duplex>;
+
+const READ_SIZE: usize = 16 << 10;
+const MAX_HEADERS: usize = 100;
+const MAX_TRAILERS: usize = 8 << 10;
+
+/// How a request's body ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    None,
+    Length(u64),
+    Chunked,
+}
+
+/// A request's head, its tokens checked and its framing beyond doubt.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) http_11: bool,
+    /// Names in lower case, in order.
+    pub(crate) headers: Vec<HeaderField>,
+    pub(crate) framing: Framing,
+    pub(crate) keep_alive: bool,
+}
+
+impl Head {
+    /// The values of a header, by its lower-case name.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.headers.iter().filter(move |h| h.name == name).map(|h| h.value.as_slice())
+    }
+    pub(crate) fn first<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
+        self.all(name).next()
+    }
+}
+
+/// What becomes of the agent's connection after a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// The next request may follow.
+    Keep,
+    /// It is closed in order: what was sent is whole.
+    Close,
+    /// It is torn down, so that a cut reply cannot pass for a whole one.
+    Abort,
+}
+
+/// Why there is no head.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NoHead {
+    /// The agent closed the connection between two requests, or let it idle.
+    Closed,
+    /// It began a head and did not finish it in time.
+    Slow,
+    /// Larger than the limit, or more than 100 headers.
+    TooLarge,
+    /// It can be read in two ways; says which rule it breaks.
+    Malformed(&'static str),
+}
+
+/// Why a request's body ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoBody {
+    #[error("the agent hung up while sending")]
+    HungUp,
+    #[error("the agent paused too long while sending")]
+    Idle,
+    #[error("the chunked coding of the body is broken")]
+    Malformed,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Body {
+    Done,
+    Length(u64),
+    ChunkSize,
+    ChunkData(u64),
+    ChunkEnd,
+    Trailers,
+}
+
+/// The agent's connection.
+pub(crate) struct Agent {
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
+}
+
+pub(crate) struct Reader {
+    io: ReadHalf<Io>,
+    buf: BytesMut,
+    body: Body,
+}
+
+pub(crate) struct Writer {
+    io: WriteHalf<Io>,
+}
+
+impl Agent {
+    pub(crate) fn new(io: Io) -> Self {
+        let (read, write) = tokio::io::split(io);
+        Self {
+            reader: Reader { io: read, buf: BytesMut::new(), body: Body::Done },
+            writer: Writer { io: write },
+        }
+    }
+
+    /// Reads the rest of a small body that nobody will use, so that the next
+    /// request can follow. `false` when it is not small, or does not come.
+    pub(crate) async fn discard_small_body(&mut self) -> bool {
+        let reader = &mut self.reader;
+        let all = async {
+            let mut left = 64 << 10;
+            while let Ok(Some(chunk)) = reader.chunk(Duration::from_secs(1)).await {
+                left -= chunk.len().min(left);
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(Duration::from_secs(2), all).await;
+        reader.body_is_done()
+    }
+
+    /// Closes in order. What the agent still sends is read for a moment: a
+    /// socket that is closed over unread bytes loses the reply (RFC 9112
+    /// section 9.6).
+    pub(crate) async fn close(mut self) {
+        let _ = timeout(Duration::from_secs(1), self.writer.io.shutdown()).await;
+        let rest = async {
+            let mut left = 4 << 20;
+            while left > 0 && matches!(self.reader.fill().await, Ok(true)) {
+                left -= self.reader.buf.len().min(left);
+                self.reader.buf.clear();
+            }
+        };
+        let _ = timeout(Duration::from_secs(1), rest).await;
+    }
+
+    /// The stream, and what was read from it and not used yet.
+    pub(crate) fn into_inner(self) -> (Io, Bytes) {
+        (self.reader.io.unsplit(self.writer.io), self.reader.buf.freeze())
+    }
+}
+
+impl Writer {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.io.write_all(bytes).await?;
+        self.io.flush().await
+    }
+}
+
+impl Reader {
+    /// Reads once. `Ok(false)` at the end of the stream. Loses nothing when the
+    /// future is dropped.
+    async fn fill(&mut self) -> io::Result<bool> {
+        self.buf.reserve(READ_SIZE);
+        Ok(self.io.read_buf(&mut self.buf).await? > 0)
+    }
+
+    /// The next request's head.
+    pub(crate) async fn head(&mut self, limits: &crate::Limits) -> Result<Head, NoHead> {
+        if self.buf.is_empty() {
+            match timeout(limits.idle_connection, self.fill()).await {
+                Ok(Ok(true)) => {}
+                _ => return Err(NoHead::Closed),
+            }
+        }
+        let len = timeout(limits.head_time, self.head_end(limits.head))
+            .await
+            .map_err(|_| NoHead::Slow)??;
+        let head = parse(&self.buf[..len])?;
+        self.buf.advance(len);
+        self.body = match head.framing {
+            Framing::None | Framing::Length(0) => Body::Done,
+            Framing::Length(n) => Body::Length(n),
+            Framing::Chunked => Body::ChunkSize,
+        };
+        Ok(head)
+    }
+
+    /// Length of the head, whose every line ends in CR LF. A bare LF is refused
+    /// as soon as it is seen, not after a time-out.
+    async fn head_end(&mut self, limit: usize) -> Result<usize, NoHead> {
+        let mut seen = 0;
+        loop {
+            for at in memchr::memchr_iter(b'\n', &self.buf[seen..]) {
+                let at = seen + at;
+                if at == 0 || self.buf[at - 1] != b'\r' {
+                    return Err(NoHead::Malformed("a line does not end in CR LF"));
+                }
+                if at >= 3 && &self.buf[at - 3..at] == b"\r\n\r" {
+                    let end = at + 1;
+                    return if end > limit { Err(NoHead::TooLarge) } else { Ok(end) };
+                }
+            }
+            seen = self.buf.len();
+            if seen > limit {
+                return Err(NoHead::TooLarge);
+            }
+            match self.fill().await {
+                Ok(true) => {}
+                _ => return Err(NoHead::Closed),
+            }
+        }
+    }
+
+    /// Whether the whole request was read, so that the next may follow.
+    pub(crate) const fn body_is_done(&self) -> bool {
+        matches!(self.body, Body::Done)
+    }
+
+    /// The next piece of the body, at most 64 KiB; `None` at its end. Trailers
+    /// are read, checked and dropped: they were not part of what was judged.
+    /// Loses nothing when the future is dropped.
+    pub(crate) async fn chunk(&mut self, idle: Duration) -> Result<Option<Bytes>, NoBody> {
+        loop {
+            match self.body {
+                Body::Done => return Ok(None),
+                Body::Length(left) | Body::ChunkData(left) => {
+                    if self.buf.is_empty() {
+                        self.more(idle).await?;
+                    }
+                    let take = usize::try_from(left).unwrap_or(usize::MAX).min(self.buf.len()).min(64 << 10);
+                    let rest = left - take as u64;
+                    self.body = match self.body {
+                        Body::Length(_) if rest == 0 => Body::Done,
+                        Body::Length(_) => Body::Length(rest),
+                        _ if rest == 0 => Body::ChunkEnd,
+                        _ => Body::ChunkData(rest),
+                    };
+                    return Ok(Some(self.buf.split_to(take).freeze()));
+                }
+                Body::ChunkSize => {
+                    let line = self.line(18, idle).await?;
+                    self.body = match chunk_size(&line)? {
+                        0 => Body::Trailers,
+                        n => Body::ChunkData(n),
+                    };
+                }
+                Body::ChunkEnd => {
+                    if !self.line(2, idle).await?.is_empty() {
+                        return Err(NoBody::Malformed);
+                    }
+                    self.body = Body::ChunkSize;
+                }
+                Body::Trailers => {
+                    let line = self.line(MAX_TRAILERS, idle).await?;
+                    if line.is_empty() {
+                        self.body = Body::Done;
+                    } else if !trailer_is_plain(&line) {
+                        return Err(NoBody::Malformed);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn more(&mut self, idle: Duration) -> Result<(), NoBody> {
+        match timeout(idle, self.fill()).await {
+            Err(_) => Err(NoBody::Idle),
+            Ok(Ok(true)) => Ok(()),
+            Ok(_) => Err(NoBody::HungUp),
+        }
+    }
+
+    /// One line of at most `limit` bytes, without its CR LF.
+    async fn line(&mut self, limit: usize, idle: Duration) -> Result<Bytes, NoBody> {
+        loop {
+            if let Some(at) = memchr::memchr(b'\n', &self.buf) {
+                if at == 0 || self.buf[at - 1] != b'\r' || at + 1 > limit {
+                    return Err(NoBody::Malformed);
+                }
+                let line = self.buf.split_to(at + 1).freeze().slice(..at - 1);
+                return if line.contains(&b'\r') { Err(NoBody::Malformed) } else { Ok(line) };
+            }
+            if self.buf.len() >= limit {
+                return Err(NoBody::Malformed);
+            }
+            self.more(idle).await?;
+        }
+    }
+
+    /// Comes back when the agent has closed the connection. What it sends in
+    /// the meantime is kept, up to a limit, beyond which nobody can tell.
+    pub(crate) async fn hung_up(&mut self) {
+        while self.buf.len() < 64 << 10 {
+            match self.fill().await {
+                Ok(true) => {}
+                _ => return,
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+/// Hexadecimal digits alone: no extension, no sign, no space.
+fn chunk_size(line: &[u8]) -> Result<u64, NoBody> {
+    if line.is_empty() || line.len() > 15 || !line.iter().all(u8::is_ascii_hexdigit) {
+        return Err(NoBody::Malformed);
+    }
+    let text = std::str::from_utf8(line).map_err(|_| NoBody::Malformed)?;
+    u64::from_str_radix(text, 16).map_err(|_| NoBody::Malformed)
+}
+
+fn trailer_is_plain(line: &[u8]) -> bool {
+    let Some(colon) = memchr::memchr(b':', line) else { return false };
+    colon > 0 && http::HeaderName::from_bytes(&line[..colon]).is_ok()
+        && http::HeaderValue::from_bytes(&line[colon + 1..]).is_ok()
+}
+
+/// Headers of which a second one could be read by somebody else.
+const SINGLE: [&str; 7] = [
+    "host", "content-length", "transfer-encoding", "content-type", "content-encoding", "expect", "upgrade",
+];
+
+fn parse(bytes: &[u8]) -> Result<Head, NoHead> {
+    let bare_cr = memchr::memchr_iter(b'\r', bytes).any(|at| bytes.get(at + 1) != Some(&b'\n'));
+    if bare_cr {
+        return Err(NoHead::Malformed("a line does not end in CR LF"));
+    }
+    let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut slots);
+    match request.parse(bytes) {
+        Ok(httparse::Status::Complete(len)) if len == bytes.len() => {}
+        Ok(_) => return Err(NoHead::Malformed("the head does not end where it seems to")),
+        Err(httparse::Error::TooManyHeaders) => return Err(NoHead::TooLarge),
+        Err(_) => return Err(NoHead::Malformed("the request line or a header is not well formed")),
+    }
+    let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
+        return Err(NoHead::Malformed("the request line is not well formed"));
+    };
+    let headers: Vec<HeaderField> = request
+        .headers
+        .iter()
+        .map(|h| HeaderField { name: h.name.to_ascii_lowercase(), value: h.value.to_vec() })
+        .collect();
+    for name in SINGLE {
+        if headers.iter().filter(|h| h.name == name).count() > 1 {
+            return Err(NoHead::Malformed("a header that may stand once stands twice"));
+        }
+    }
+    let http_11 = version == 1;
+    let mut head = Head {
+        method: method.to_owned(),
+        target: target.to_owned(),
+        http_11,
+        headers,
+        framing: Framing::None,
+        keep_alive: http_11,
+    };
+    head.framing = framing(&head)?;
+    let is_close = |token: &[u8]| token.trim_ascii().eq_ignore_ascii_case(b"close");
+    let closes = head.all("connection").any(|value| value.split(|&b| b == b',').any(is_close));
+    head.keep_alive &= !closes;
+    Ok(head)
+}
+
+/// RFC 9112 section 6.3, without its allowances.
+fn framing(head: &Head) -> Result<Framing, NoHead> {
+    match (head.first("content-length"), head.first("transfer-encoding")) {
+        (None, None) => Ok(Framing::None),
+        (Some(_), Some(_)) => Err(NoHead::Malformed("Content-Length beside Transfer-Encoding")),
+        (None, Some(coding)) => {
+            if !head.http_11 || !coding.eq_ignore_ascii_case(b"chunked") {
+                return Err(NoHead::Malformed("a Transfer-Encoding other than chunked"));
+            }
+            Ok(Framing::Chunked)
+        }
+        (Some(length), None) => {
+            let plain = !length.is_empty() && length.len() <= 18 && length.iter().all(u8::is_ascii_digit);
+            std::str::from_utf8(length)
+                .ok()
+                .filter(|_| plain)
+                .and_then(|text| text.parse().ok())
+                .map(Framing::Length)
+                .ok_or(NoHead::Malformed("a Content-Length that is no plain number"))
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

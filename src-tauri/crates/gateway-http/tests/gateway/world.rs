@@ -1,0 +1,141 @@
+//! One run, its gateway, an upstream, and a client's way in.
+
+use crate::client::{Client, Reply};
+use crate::fake::Fake;
+use crate::upstream::Upstream;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countersign_broker::{AccountView, Place, Presented, Secret};
+use countersign_gateway_http::{Gateway, Limits, RunCa, RunGateway};
+use countersign_model::{Account, CredentialKind, CredentialVersion, Environment, HostPattern, Provider, RunId, Settled};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixListener;
+use tokio::task::JoinHandle;
+
+pub const HOST: &str = "forum.example";
+
+pub struct World {
+    pub fake: Arc<Fake>,
+    pub upstream: Arc<Upstream>,
+    pub ca_pem: String,
+    pub socket: PathBuf,
+    /// The marked credential.
+    pub secret: String,
+    pub gateway: JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+pub fn random_text(bytes: usize) -> String {
+    let mut random = vec![0; bytes];
+    getrandom::fill(&mut random).unwrap();
+    URL_SAFE_NO_PAD.encode(random)
+}
+
+pub fn account(name: &str, provider: &str, hosts: &[&str], credential: CredentialKind) -> Account {
+    Account {
+        id: name.parse().unwrap(),
+        provider: Provider(provider.into()),
+        hosts: hosts.iter().map(|h| HostPattern::new(h).unwrap()).collect(),
+        port: 443,
+        environment: Environment::default(),
+        tags: vec![],
+        credential,
+        connect_to: None,
+        ca_pem: None,
+        plaintext: false,
+        effects: vec![],
+        forward_headers: vec![],
+        token_url: None,
+    }
+}
+
+/// Limits short enough for tests.
+pub fn limits() -> Limits {
+    Limits {
+        head_time: Duration::from_millis(500),
+        idle_request: Duration::from_millis(800),
+        connect: Duration::from_secs(3),
+        reply_head: Duration::from_secs(5),
+        idle_reply: Duration::from_secs(5),
+        keep_awake: Duration::from_millis(100),
+        ..Limits::default()
+    }
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(limits(), |_| {}).await
+    }
+
+    /// A world whose one account with a credential is changed by `change`.
+    pub async fn with(limits: Limits, change: impl FnOnce(&mut Account)) -> Self {
+        let upstream = Upstream::start(&[HOST, "a.wild.example", "gmail.googleapis.com", "127.0.0.1"], true).await;
+        let mut forum = account("forum", "http", &[HOST, "*.wild.example"], CredentialKind::Bearer);
+        change(&mut forum);
+        let mut site = account("docs", "http", &["docs.example"], CredentialKind::None);
+        for account in [&mut forum, &mut site] {
+            account.connect_to.get_or_insert(upstream.address.clone());
+            account.ca_pem.get_or_insert(upstream.ca_pem.clone());
+        }
+        let secret = random_text(30);
+        let fake = Arc::new(Fake::new());
+        let version = CredentialVersion { id: "forum".parse().unwrap(), version: 1 };
+        *fake.accounts.lock().unwrap() = vec![
+            AccountView { account: Arc::new(forum), credential: Some(version) },
+            AccountView { account: Arc::new(site), credential: None },
+        ];
+        let place = Place::Header { name: "authorization".into(), value: Secret::new(format!("Bearer {secret}").into_bytes()) };
+        let presented = Presented { place, needles: vec![Secret::new(secret.clone().into_bytes())] };
+        fake.presented.lock().unwrap().insert("forum".into(), presented);
+        let ca = RunCa::for_accounts(&fake.accounts.lock().unwrap()).unwrap();
+        let ca_pem = ca.cert_pem().to_owned();
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("gateway");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let run = RunGateway { run: RunId::from_random([1; 8]), ca, port: Arc::clone(&fake), limits };
+        let gateway = tokio::spawn(async move { Gateway::new().serve_run(listener, run).await });
+        Self { fake, upstream, ca_pem, socket, secret, gateway, _folder: folder }
+    }
+
+    /// A client inside the tunnel to the account's host.
+    pub async fn client(&self) -> Client {
+        self.client_of(HOST).await.unwrap()
+    }
+    pub async fn client_of(&self, host: &str) -> Result<Client, String> {
+        Client::tunnel(&self.socket, &self.ca_pem, host, host).await
+    }
+    /// One request on a connection of its own.
+    pub async fn ask(&self, bytes: impl AsRef<[u8]>) -> Reply {
+        self.client().await.ask(bytes).await
+    }
+    pub async fn get(&self, path: &str) -> Reply {
+        self.ask(format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await
+    }
+
+    /// Waits for the record after.
+    pub async fn settled(&self) -> Settled {
+        for _ in 0..500 {
+            if let Some(settled) = self.fake.settled.lock().unwrap().last().cloned() {
+                return settled;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("nothing was settled")
+    }
+    pub fn rejected(&self) -> Vec<String> {
+        self.fake.rejected.lock().unwrap().iter().map(|r| r.reason.code()).collect()
+    }
+}
+
+/// Waits until something holds.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("never: {what}")
+}
