@@ -1,0 +1,76 @@
+//! `launch KEY=VALUE… -- COMMAND…`: a run, started as `countersign run` would.
+
+use countersign_containment::{Limits, RunSpec, Running, harden_self, platform, uncontained};
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Keys: `folder`, `gateway`, `ca` (a file), `hidden`, `read-only`,
+/// `placeholder` (NAME=VALUE), `processes`, `uncontained`, and `kill-when` (a
+/// file: the run is killed once it exists) with `report` (a file for the
+/// milliseconds that this took).
+pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode, Box<dyn Error>> {
+    harden_self()?;
+    let mut spec = RunSpec {
+        argv: Vec::new(),
+        folder: PathBuf::new(),
+        gateway: PathBuf::new(),
+        ask: None,
+        ca_pem: String::new(),
+        placeholders: Vec::new(),
+        program: std::env::current_exe()?,
+        limits: Limits::default(),
+        hidden: Vec::new(),
+        read_only: Vec::new(),
+    };
+    let (mut contained, mut kill_when, mut report) = (true, None, None);
+    let mut arguments = arguments;
+    for argument in arguments.by_ref().take_while(|argument| argument != "--") {
+        let (key, value) = argument.split_once('=').ok_or("KEY=VALUE expected")?;
+        match key {
+            "folder" => spec.folder = value.into(),
+            "gateway" => spec.gateway = value.into(),
+            "ca" => spec.ca_pem = std::fs::read_to_string(value)?,
+            "hidden" => spec.hidden.push(value.into()),
+            "read-only" => spec.read_only.push(value.into()),
+            "placeholder" => {
+                let (name, value) = value.split_once('=').ok_or("NAME=VALUE expected")?;
+                spec.placeholders.push((name.into(), value.into()));
+            }
+            "processes" => spec.limits.processes = value.parse()?,
+            "uncontained" => contained = false,
+            "kill-when" => kill_when = Some(PathBuf::from(value)),
+            "report" => report = Some(PathBuf::from(value)),
+            _ => return Err(format!("unknown key {key}").into()),
+        }
+    }
+    spec.argv = arguments.map(Into::into).collect();
+    let running = if contained {
+        platform().spawn(spec)?
+    } else {
+        uncontained(spec)?
+    };
+    if let (Some(file), Some(report)) = (kill_when, report) {
+        return kill_then_report(running, &file, &report);
+    }
+    Ok(running.wait()?.shell_code().into())
+}
+
+fn kill_then_report(
+    running: Running,
+    when: &Path,
+    report: &Path,
+) -> Result<ExitCode, Box<dyn Error>> {
+    for _ in 0..2000 {
+        if when.exists() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let began = Instant::now();
+    running.kill()?;
+    let end = running.wait()?;
+    std::fs::write(report, format!("{} {end:?}", began.elapsed().as_millis()))?;
+    Ok(end.shell_code().into())
+}

@@ -1,0 +1,304 @@
+//! Linux: the launch of a contained run.
+
+use crate::control::{self, Order, Report, Start};
+use crate::environment::{self, WayOut};
+use crate::layout::{ASK, CA_JKS, CA_PEM, INIT, Layout, Plan};
+use crate::places::{Owner, Places};
+use crate::relay::{self, Relay};
+use crate::running::Root;
+use crate::session::{inherit_only, memory_file};
+use crate::support::{No, readable, usable};
+use crate::terminal::{self, Inner, Outer};
+use crate::{
+    Containment, ContainmentError, Exit, ProcessTree, RunSpec, Running, Support, filter, git, init,
+    trust,
+};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fd::{AsFd, OwnedFd};
+use std::fs::File;
+use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, mpsc};
+
+/// Containment by bubblewrap (`bwrap`), for ordinary users.
+#[derive(Debug, Clone, Copy)]
+pub struct Bubblewrap;
+
+/// How long the sandbox may take to be set up before it is given up.
+const SETUP: Timespec = Timespec {
+    tv_sec: 30,
+    tv_nsec: 0,
+};
+
+impl Containment for Bubblewrap {
+    fn support(&self) -> Support {
+        match usable() {
+            Ok(_) => Support::Contained {
+                layers: vec![
+                    "user, process, network, IPC, host name and cgroup namespaces (bubblewrap)",
+                    "file system by allow-list",
+                    "no capabilities, no new privileges, no further user namespaces",
+                    "system call filter (seccomp)",
+                    "no network but the gateway",
+                    "resource limits per process",
+                    "process tree that ends with its init",
+                ],
+            },
+            Err(No { why, fix }) => Support::NotContained { why, fix },
+        }
+    }
+
+    fn spawn(&self, spec: RunSpec) -> Result<Running, ContainmentError> {
+        let bwrap =
+            usable().map_err(|No { why, fix }| ContainmentError::NotContained { why, fix })?;
+        let launch = Launch::prepare(&bwrap, &spec)?;
+        let (tell, told) = mpsc::channel();
+        // bubblewrap dies with the *thread* that started it. This one waits for
+        // the run's end; the caller's may end sooner.
+        let keeper = std::thread::Builder::new()
+            .name("run-keeper".into())
+            .spawn(move || launch.keep(&tell))
+            .map_err(ContainmentError::system("start a thread"))?;
+        match told.recv() {
+            Ok(tree) => Ok(Running::new(tree, true, keeper)),
+            // It ended before it told: its result says why.
+            Err(_) => match keeper.join() {
+                Ok(Err(error)) => Err(error),
+                Ok(Ok(_)) | Err(_) => Err(ContainmentError::Setup("the launch failed".into())),
+            },
+        }
+    }
+}
+
+/// A run that is ready to be started.
+struct Launch {
+    command: Command,
+    /// The memory files that the command names; open until it has read them.
+    files: Vec<OwnedFd>,
+    start: Start,
+    /// Our end of the socket to init; init's is the command's standard input.
+    control: Arc<OwnedFd>,
+    /// What bubblewrap and init complain of, until the agent's command runs.
+    complaints: File,
+    inner: Inner,
+    outer: Outer,
+}
+
+impl Launch {
+    /// Checks everything and writes it all down; starts nothing.
+    fn prepare(bwrap: &Path, spec: &RunSpec) -> Result<Self, ContainmentError> {
+        let owner =
+            Owner::of_this_process().map_err(ContainmentError::system("look up this user"))?;
+        let places = Places::of(&owner, |name| std::env::var_os(name), &spec.hidden);
+        let folder = places.working_folder(&spec.folder)?;
+        let is_socket = |path: &Path| {
+            path.metadata()
+                .is_ok_and(|found| found.file_type().is_socket())
+        };
+        if !is_socket(&spec.gateway) || spec.ask.as_deref().is_some_and(|ask| !is_socket(ask)) {
+            return Err(ContainmentError::Spec(
+                "the run's gateway or ask socket is not there",
+            ));
+        }
+        if spec.argv.is_empty() {
+            return Err(ContainmentError::Spec("there is no command to run"));
+        }
+        let certificates = trust::certificates(&spec.ca_pem)
+            .ok_or(ContainmentError::Spec("the run's CA is no PEM certificate"))?;
+
+        let caller_path = std::env::var_os("PATH");
+        let mut read_only = optional_tools(caller_path.as_deref());
+        for path in &spec.read_only {
+            read_only.push(places.readable(path)?);
+        }
+        let search = environment::search_path(caller_path.as_deref(), &places, &folder, &read_only);
+        let way_out = WayOut {
+            port: init::PROXY_PORT,
+            ca_pem: CA_PEM.into(),
+            ca_jks: CA_JKS.into(),
+            ask: spec.ask.as_ref().map(|_| ASK.into()),
+        };
+        let settings = environment::settings(&way_out, &git::Settings::of(&owner.home));
+        let environment = environment::contained(
+            std::env::vars_os(),
+            &owner,
+            &search,
+            &spec.placeholders,
+            settings,
+        );
+
+        let (inner, outer) =
+            terminal::arrange().map_err(ContainmentError::system("make a terminal for the run"))?;
+        let console = outer.terminal_path();
+        let filter = filter::bytes()
+            .map_err(|error| ContainmentError::Setup(format!("no system call filter: {error}")))?;
+        let layout = Layout::of(&Plan {
+            owner: &owner,
+            places: &places,
+            folder: &folder,
+            read_only: &read_only,
+            program: &spec.program,
+            gateway: &spec.gateway,
+            ask: spec.ask.as_deref(),
+            ca_pem: &trust::pem(&certificates),
+            ca_jks: &trust::jks(&certificates),
+            temporary_bytes: spec.limits.memory_bytes,
+            filter: &filter,
+            console: console.as_deref(),
+        });
+        let (files, options) = layout
+            .and_then(Layout::into_files)
+            .map_err(ContainmentError::system("lay out the run's file system"))?;
+        let (control, init_end) =
+            control::pair().map_err(ContainmentError::system("make a socket pair"))?;
+        let complaints =
+            memory_file(b"").map_err(ContainmentError::system("make a memory file"))?;
+        let to_complaints = complaints
+            .try_clone()
+            .map_err(ContainmentError::system("duplicate a file"))?;
+
+        let mut command = Command::new(bwrap);
+        command
+            .args(["--args", &options, "--", INIT, init::SUBCOMMAND])
+            .env_clear()
+            .stdin(init_end)
+            .stdout(Stdio::null())
+            .stderr(to_complaints);
+        inherit_only(&mut command, &files);
+        Ok(Self {
+            command,
+            files,
+            start: Start {
+                terminal: outer.master.is_some(),
+                limits: spec.limits,
+                folder: folder.into(),
+                argv: spec.argv.clone(),
+                environment: environment.into_iter().collect(),
+            },
+            control: Arc::new(control),
+            complaints: complaints.into(),
+            inner,
+            outer,
+        })
+    }
+
+    /// Starts the run, tells its tree, waits for its end.
+    fn keep(self, tell: &mpsc::Sender<ProcessTree>) -> Result<Exit, ContainmentError> {
+        let Self {
+            mut command,
+            files,
+            start,
+            control,
+            complaints,
+            inner,
+            outer,
+        } = self;
+        let program = start.argv.first().cloned().unwrap_or_default();
+        let start = start.to_bytes().ok_or(ContainmentError::Spec(
+            "an argument or variable contains a NUL byte",
+        ))?;
+        let start = memory_file(&start).map_err(ContainmentError::system("make a memory file"))?;
+        let caught = relay::catch().map_err(ContainmentError::system("catch signals"))?;
+        let mut bwrap = command
+            .spawn()
+            .map_err(ContainmentError::system("start bubblewrap"))?;
+        // Our copy of init's end of the socket, and of what bubblewrap reads.
+        drop((command, files));
+
+        let order = Order::Start([start, inner.stdin, inner.stdout, inner.stderr]);
+        let began = order.send(control.as_fd()).and_then(|()| {
+            // The agent's side must be open in the run only, for its end to be seen.
+            drop(order);
+            within(&control, SETUP)
+        });
+        let report = match began {
+            Ok(true) => Report::receive(control.as_fd()).ok().flatten(),
+            Ok(false) | Err(_) => None,
+        };
+        let Some(Report::Running(init)) = report else {
+            let _ = bwrap.kill();
+            let _ = bwrap.wait();
+            return Err(match report {
+                Some(Report::NoCommand(errno)) => ContainmentError::Command {
+                    program,
+                    source: std::io::Error::from_raw_os_error(errno),
+                },
+                _ => ContainmentError::Setup(complaint(&complaints)),
+            });
+        };
+
+        let tree = ProcessTree::new(Root::Namespace(init));
+        let to_init = Arc::clone(&control);
+        let relay = Relay::begin(outer, caught, move |signal| {
+            let _ = Order::Signal(signal).send(to_init.as_fd());
+        });
+        let relay = match relay {
+            Ok(relay) => relay,
+            Err(source) => {
+                let _ = tree.kill();
+                let _ = bwrap.wait();
+                return Err(ContainmentError::system("relay the run's terminal")(source));
+            }
+        };
+        // If nobody listens any more, the caller is gone, and the run is to be too.
+        if tell.send(tree.clone()).is_err() {
+            let _ = tree.kill();
+        }
+
+        let end = loop {
+            match Report::receive(control.as_fd()) {
+                Ok(Some(Report::Code(code))) => break Exit::Code(code),
+                Ok(Some(Report::Signalled(signal))) => break Exit::Signal(signal),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break Exit::Killed,
+            }
+        };
+        // bubblewrap ends after init, and init after every process of the run.
+        let reaped = bwrap.wait();
+        relay.end();
+        reaped.map_err(ContainmentError::system("wait for bubblewrap"))?;
+        Ok(end)
+    }
+}
+
+/// Whether there is something to read (or an end to see) before the time is up.
+fn within(control: &OwnedFd, time: Timespec) -> std::io::Result<bool> {
+    let mut ready = [PollFd::new(control, PollFlags::IN)];
+    loop {
+        match rustix::event::poll(&mut ready, Some(&time)) {
+            Err(rustix::io::Errno::INTR) => {}
+            ready => return Ok(ready? > 0),
+        }
+    }
+}
+
+fn complaint(file: &File) -> String {
+    let mut said = [0; 4096];
+    let count = file.read_at(&mut said, 0).unwrap_or(0);
+    readable(&said[..count])
+}
+
+/// Folders of `/opt` (and Homebrew's) in which a program of the caller's `PATH`
+/// lies: tools, each in a folder of its own.
+fn optional_tools(path: Option<&std::ffi::OsStr>) -> Vec<PathBuf> {
+    const HOMEBREW: &str = "/home/linuxbrew/.linuxbrew";
+    let mut found: Vec<PathBuf> = std::env::split_paths(path.unwrap_or_default())
+        .filter_map(|entry| {
+            if entry.starts_with(HOMEBREW) {
+                return Some(HOMEBREW.into());
+            }
+            let tool = entry.strip_prefix("/opt").ok()?.components().next()?;
+            Some(Path::new("/opt").join(tool))
+        })
+        .filter(|path| path.is_dir())
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+const _: () = assert!(
+    init::PROXY_PORT > 1023,
+    "init has no capability for a lower port"
+);

@@ -1,0 +1,151 @@
+//! Process 1 of a contained run. It opens the bridge, starts the agent's
+//! command, reaps, passes signals on, and reports how the command ended. When
+//! it ends, the kernel ends every other process of the run.
+//!
+//! bubblewrap starts it with a socket to the launcher as standard input, the
+//! launcher's complaint file as standard error, and nothing else.
+
+use crate::bridge::{Bridge, Callers};
+use crate::control::{Order, Report, Start};
+use crate::layout::GATEWAY;
+use crate::session::{harden_self, lead};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+
+/// The first argument by which a program knows that it is to be the init of a
+/// run, and calls [`main`].
+pub const SUBCOMMAND: &str = "init-of-a-run";
+
+/// The port of the bridge on the run's own loopback.
+pub const PROXY_PORT: u16 = 3128;
+
+/// Exit code when the run could not be begun; nobody but bubblewrap sees it.
+const NOT_BEGUN: u8 = 125;
+
+/// Is the init of a run, to the end. Only bubblewrap starts it; started
+/// otherwise it does nothing and fails.
+#[must_use]
+pub fn main() -> ExitCode {
+    match begin_and_wait() {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "init of the run: {error}");
+            ExitCode::from(NOT_BEGUN)
+        }
+    }
+}
+
+fn begin_and_wait() -> io::Result<ExitCode> {
+    // First of all: from here on the agent, which has the same user id, cannot
+    // look into this process (its environment, descriptors, memory).
+    harden_self()?;
+    if rustix::process::getpid() != Pid::INIT {
+        return Err(io::Error::other("this is not a run"));
+    }
+    let control = Arc::new(io::stdin().as_fd().try_clone_to_owned()?);
+    let Some(Order::Start(descriptors)) = Order::receive(control.as_fd())? else {
+        return Err(io::Error::other("the launcher is gone"));
+    };
+    let (agent, _bridge) = match begin(descriptors) {
+        Ok(begun) => begun,
+        Err((report, error)) => {
+            report.send(control.as_fd())?;
+            return Err(error);
+        }
+    };
+    let itself = rustix::process::pidfd_open(Pid::INIT, PidfdFlags::empty())?;
+    Report::Running(itself).send(control.as_fd())?;
+
+    let orders = Arc::clone(&control);
+    std::thread::Builder::new()
+        .name("orders".into())
+        .spawn(move || obey(&orders, agent))?;
+    reap(&control, agent)
+}
+
+/// Opens the bridge and starts the command.
+fn begin(
+    [start, stdin, stdout, stderr]: [OwnedFd; 4],
+) -> Result<(Pid, Bridge), (Report, io::Error)> {
+    let failed = |error: io::Error| (Report::Failed(error.raw_os_error().unwrap_or(0)), error);
+    let mut bytes = Vec::new();
+    File::from(start).read_to_end(&mut bytes).map_err(failed)?;
+    let start =
+        Start::from_bytes(&bytes).ok_or_else(|| failed(io::ErrorKind::InvalidData.into()))?;
+    let bridge = Bridge::open(PROXY_PORT, Path::new(GATEWAY), Callers::Anyone).map_err(failed)?;
+
+    let (program, arguments) = start
+        .argv
+        .split_first()
+        .ok_or_else(|| failed(io::ErrorKind::InvalidData.into()))?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(start.environment)
+        .current_dir(start.folder)
+        .stdin(stdin)
+        .stdout(stdout)
+        .stderr(stderr);
+    lead(&mut command, start.terminal, Some(start.limits));
+    let child = command
+        .spawn()
+        .map_err(|error| (Report::NoCommand(error.raw_os_error().unwrap_or(0)), error))?;
+    let agent = Pid::from_child(&child);
+    Ok((agent, bridge))
+}
+
+/// Passes signals on until the launcher is gone; then ends the run, since
+/// nobody can stop it any more.
+fn obey(orders: &OwnedFd, agent: Pid) {
+    while let Ok(Some(order)) = Order::receive(orders.as_fd()) {
+        let Order::Signal(number) = order else {
+            continue;
+        };
+        let Some(signal) = Signal::from_named_raw(number) else {
+            continue;
+        };
+        // A key press reaches everything in the foreground, other signals the
+        // one process that they were sent to.
+        let _ = if signal == Signal::INT || signal == Signal::QUIT {
+            rustix::process::kill_process_group(agent, signal)
+        } else {
+            rustix::process::kill_process(agent, signal)
+        };
+    }
+    std::process::exit(i32::from(NOT_BEGUN));
+}
+
+/// Reaps every process of the run until the agent's command has ended.
+fn reap(control: &OwnedFd, agent: Pid) -> io::Result<ExitCode> {
+    loop {
+        let (ended, status) = match rustix::process::wait(WaitOptions::UNTRACED) {
+            Ok(Some(ended)) => ended,
+            Ok(None) | Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        if ended != agent {
+            continue;
+        }
+        if status.stopped() {
+            // There is no shell here that would continue it.
+            let _ = rustix::process::kill_process(agent, Signal::CONT);
+            continue;
+        }
+        report_of(status).send(control.as_fd())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+}
+
+fn report_of(status: WaitStatus) -> Report {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Report::Code(code),
+        (None, Some(signal)) => Report::Signalled(signal),
+        (None, None) => Report::Failed(0),
+    }
+}

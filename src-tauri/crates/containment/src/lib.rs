@@ -1,0 +1,87 @@
+//! The sandbox of a run: bubblewrap, our init, the pty, the bridge to the gateway.
+//!
+//! A run is one launch of an agent. Contained, it has no credential of the
+//! user, no way out but its own gateway, and a process tree that ends as one.
+//!
+//! Top-down, for reading in one sitting:
+//!
+//! | file | idea |
+//! |---|---|
+//! | `spec` | what a run is given; what comes back; the [`Containment`] trait |
+//! | `support` | can this user be contained on this machine? |
+//! | `bubblewrap` | the launch |
+//! | `layout` | the file system of a run, by allow-list |
+//! | `places` | secret places, tool chains, which working folders are refused |
+//! | `environment`, `git`, `trust` | variables, git's settings, the run's CA as files |
+//! | `filter` | the system calls that a run may not make |
+//! | `control` | the few messages between the launcher and init |
+//! | [`init`] , `bridge` | process 1 of a run, and its only way out |
+//! | `session` | what happens between fork and exec: all `unsafe` code is here |
+//! | `terminal`, `relay`, `running` | the pty, copying, waiting and killing |
+//! | `uncontained` | the same command as the plain user, never called contained |
+//!
+//! Invariants:
+//! - nothing is inherited by accident: environment and descriptors are built up
+//!   from nothing, never filtered down;
+//! - what cannot be contained is refused with words, never run half-contained;
+//! - killing needs no allocation and no new descriptor.
+
+#[cfg(unix)]
+mod bridge;
+#[cfg(target_os = "linux")]
+mod bubblewrap;
+#[cfg(target_os = "linux")]
+mod control;
+#[cfg(unix)]
+mod environment;
+#[cfg(unix)]
+mod explain;
+#[cfg(target_os = "linux")]
+mod filter;
+#[cfg(unix)]
+mod git;
+#[cfg(target_os = "linux")]
+pub mod init;
+#[cfg(target_os = "linux")]
+mod layout;
+#[cfg(unix)]
+mod places;
+#[cfg(unix)]
+mod relay;
+#[cfg(unix)]
+mod running;
+#[cfg(unix)]
+mod session;
+mod spec;
+#[cfg(target_os = "linux")]
+mod support;
+#[cfg(unix)]
+mod terminal;
+#[cfg(unix)]
+mod trust;
+#[cfg(unix)]
+mod uncontained;
+
+#[cfg(target_os = "linux")]
+pub use bubblewrap::Bubblewrap;
+#[cfg(unix)]
+pub use explain::explain;
+#[cfg(unix)]
+pub use places::FolderRefused;
+#[cfg(unix)]
+pub use running::{ProcessTree, Running};
+#[cfg(unix)]
+pub use session::harden_self;
+pub use spec::{Containment, ContainmentError, Exit, Limits, RunSpec, Support};
+#[cfg(unix)]
+pub use uncontained::uncontained;
+
+/// The containment that this platform has: bubblewrap on Linux; elsewhere one
+/// that says "not contained", until a profile has been run there.
+#[must_use]
+pub fn platform() -> Box<dyn Containment> {
+    #[cfg(target_os = "linux")]
+    return Box::new(Bubblewrap);
+    #[cfg(not(target_os = "linux"))]
+    return Box::new(spec::NoContainment);
+}

@@ -1,0 +1,163 @@
+//! What happens between fork and exec, and to this process itself. All code
+//! that must be `unsafe` is in this file; each piece is a few system calls.
+
+use crate::Limits;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::process::{Resource, Rlimit};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Makes this process's memory unreadable for other processes of the user:
+/// no core dump, no `/proc/PID/environ`, `mem` or `fd`.
+///
+/// # Errors
+/// The system's, if it refuses; a process that is to hold secrets must not go on.
+pub fn harden_self() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    // A core pattern that pipes ignores this limit; the dumpable flag it obeys.
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    Ok(rustix::process::setrlimit(Resource::Core, none)?)
+}
+
+/// The command becomes the leader of a session of its own, with its standard
+/// input as controlling terminal if `terminal`. It inherits descriptors 0 to 2
+/// and no other, and its limits are lowered to `limits`.
+pub(crate) fn lead(command: &mut Command, terminal: bool, limits: Option<Limits>) {
+    let prepare = move || {
+        rustix::process::setsid()?;
+        if terminal {
+            rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+        }
+        if let Some(limits) = limits {
+            lower(Resource::Nproc, limits.processes)?;
+            lower(Resource::Data, limits.memory_bytes)?;
+            lower(Resource::Nofile, limits.open_files)?;
+        }
+        close_on_exec_above_standard()
+    };
+    #[allow(
+        unsafe_code,
+        reason = "pre_exec is the only way to act between fork and exec"
+    )]
+    // SAFETY: after fork only the calling thread exists, so the closure may only
+    // make async-signal-safe calls. It makes plain system calls on numbers that
+    // it owns by copy; it allocates nothing and takes no lock.
+    unsafe {
+        command.pre_exec(prepare);
+    }
+}
+
+/// The command inherits descriptors 0 to 2 and `inherited` (at the same
+/// numbers), no other; and no session keyring.
+#[cfg(target_os = "linux")]
+pub(crate) fn inherit_only(command: &mut Command, inherited: &[OwnedFd]) {
+    use rustix::fd::AsRawFd;
+    let numbers: Vec<_> = inherited.iter().map(AsRawFd::as_raw_fd).collect();
+    let prepare = move || {
+        close_on_exec_above_standard()?;
+        for number in &numbers {
+            #[allow(unsafe_code, reason = "an OwnedFd cannot be moved through fork")]
+            // SAFETY: the caller keeps the descriptors open until the command
+            // has been spawned, and the child has its own table of them.
+            let descriptor = unsafe { rustix::fd::BorrowedFd::borrow_raw(*number) };
+            rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty())?;
+        }
+        leave_session_keyring();
+        Ok(())
+    };
+    #[allow(
+        unsafe_code,
+        reason = "pre_exec is the only way to act between fork and exec"
+    )]
+    // SAFETY: as in `lead`: plain system calls; the vector was allocated before fork.
+    unsafe {
+        command.pre_exec(prepare);
+    }
+}
+
+/// If this process dies, so does the command (Linux only): what runs
+/// uncontained has no init to see to that. The death that counts is that of
+/// the *thread* that spawned it.
+pub(crate) fn die_with_parent(command: &mut Command) {
+    let prepare = || {
+        #[cfg(target_os = "linux")]
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+        Ok(())
+    };
+    #[allow(
+        unsafe_code,
+        reason = "pre_exec is the only way to act between fork and exec"
+    )]
+    // SAFETY: as in `lead`: one plain system call.
+    unsafe {
+        command.pre_exec(prepare);
+    }
+}
+
+/// A memory file with this content, to be read from its beginning, closed on exec.
+#[cfg(target_os = "linux")]
+pub(crate) fn memory_file(content: &[u8]) -> io::Result<OwnedFd> {
+    use std::io::{Seek, Write};
+    let flags = rustix::fs::MemfdFlags::CLOEXEC;
+    let mut file = std::fs::File::from(rustix::fs::memfd_create("countersign", flags)?);
+    file.write_all(content)?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
+fn lower(resource: Resource, to: u64) -> io::Result<()> {
+    let hard = rustix::process::getrlimit(resource).maximum;
+    let to = Some(hard.map_or(to, |hard| hard.min(to)));
+    let limit = Rlimit {
+        current: to,
+        maximum: to,
+    };
+    Ok(rustix::process::setrlimit(resource, limit)?)
+}
+
+/// Marks everything above descriptor 2, which the user's shell may have left
+/// open (a lock, a log, an agent's socket) without our knowing.
+fn close_on_exec_above_standard() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        #[allow(unsafe_code, reason = "neither std, nix nor rustix has close_range")]
+        // SAFETY: the call takes three integers and touches no memory of ours.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_close_range,
+                3_u32,
+                u32::MAX,
+                libc::CLOSE_RANGE_CLOEXEC,
+            )
+        };
+        if done != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// The kernel's session keyring may hold keys of the user's login. The filter
+/// refuses all calls that use keys; without the keyring there is also nothing
+/// to use. A kernel without keyrings answers with an error, which is fine.
+#[cfg(target_os = "linux")]
+fn leave_session_keyring() {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+    let anonymous: *const libc::c_char = std::ptr::null();
+    #[allow(unsafe_code, reason = "neither std, nix nor rustix has keyctl")]
+    // SAFETY: a null name asks for a new anonymous keyring; nothing is read or
+    // written through the pointer.
+    unsafe {
+        libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, anonymous);
+    }
+}
+
+/// The same descriptor under a new number, closed on exec.
+pub(crate) fn duplicate(descriptor: impl AsFd) -> io::Result<OwnedFd> {
+    descriptor.as_fd().try_clone_to_owned()
+}

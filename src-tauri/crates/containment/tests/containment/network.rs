@@ -1,0 +1,84 @@
+//! No network but the gateway.
+
+use crate::stage::{PROBE, Stage, random};
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::time::{Duration, Instant};
+
+#[test]
+fn there_is_no_way_to_the_internet_and_that_is_known_at_once() {
+    let stage = Stage::new();
+    let began = Instant::now();
+    // Addresses of documentation (RFC 5737, RFC 3849): there is no route at all.
+    let ran = stage.run(&[
+        PROBE,
+        "tcp",
+        "192.0.2.1:443",
+        "[2001:db8::1]:443",
+        "169.254.169.254:80",
+    ]);
+    ran.assert_refused("192.0.2.1:443", libc::ENETUNREACH);
+    ran.assert_refused("169.254.169.254:80", libc::ENETUNREACH);
+    assert_ne!(ran.finding("[2001:db8::1]:443"), "ok");
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn the_hosts_loopback_is_out_of_reach() {
+    let stage = Stage::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    stage
+        .run(&[PROBE, "tcp", &address])
+        .assert_refused(&address, libc::ECONNREFUSED);
+}
+
+#[test]
+fn abstract_sockets_of_the_host_are_out_of_reach() {
+    let stage = Stage::new();
+    let name = random();
+    let _listener =
+        UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    stage
+        .run(&[PROBE, "abstract", &name])
+        .assert_refused(&name, libc::ECONNREFUSED);
+}
+
+#[test]
+fn the_bridge_carries_both_ways_and_passes_on_each_end() {
+    let stage = Stage::new();
+    let ran = stage.run(&[PROBE, "through-the-bridge", "700000"]);
+    assert_eq!(ran.output, "1400000\n", "{ran:?}");
+}
+
+#[test]
+fn the_gateway_can_also_be_reached_by_its_socket() {
+    let stage = Stage::new();
+    let ran = stage.run(&[PROBE, "unix", "/run/countersign/gateway.sock"]);
+    assert_eq!(ran.finding("/run/countersign/gateway.sock"), "ok");
+}
+
+#[test]
+fn a_name_is_not_resolved_and_that_is_known_at_once() {
+    let stage = Stage::new();
+    let began = Instant::now();
+    let ran = stage.shell(
+        "getent hosts upstream.example; echo $?; getent hosts localhost >/dev/null; echo $?",
+    );
+    assert_eq!(ran.output, "2\n0\n", "{ran:?}");
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn the_runs_ca_lies_over_the_systems() {
+    let stage = Stage::new();
+    let ran = stage.shell(
+        "cmp $SSL_CERT_FILE /etc/ssl/certs/ca-certificates.crt && cat $SSL_CERT_FILE; \
+         head -c 4 /etc/ssl/certs/java/cacerts | od -An -tx1",
+    );
+    assert_eq!(
+        ran.output, "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n fe ed fe ed\n",
+        "{ran:?}"
+    );
+}
