@@ -1,0 +1,82 @@
+//! Talking to the authority: one message there, and replies back. Plain
+//! blocking sockets, so that a command is quick.
+
+use crate::exit;
+use crate::home::Home;
+use countersign_protocol::control::{Ask, Reply};
+use countersign_protocol::frame;
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+/// A command that did not work: exit code and sentence.
+#[derive(Debug)]
+pub(crate) struct Failure(pub(crate) u8, pub(crate) String);
+
+impl Failure {
+    pub(crate) fn new(sentence: impl Into<String>) -> Self {
+        Self(exit::FAILED, sentence.into())
+    }
+    pub(crate) fn usage(sentence: impl Into<String>) -> Self {
+        Self(exit::USAGE, sentence.into())
+    }
+    /// Says it, and gives the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        crate::say::problem(&self.1);
+        ExitCode::from(self.0)
+    }
+}
+
+/// A connection to the authority.
+pub(crate) struct Client(UnixStream);
+
+impl Client {
+    /// Connects.
+    pub(crate) fn connect(home: &Home) -> Result<Self, Failure> {
+        UnixStream::connect(home.control()).map(Self).map_err(|_| {
+            Failure(
+                exit::NO_AUTHORITY,
+                "No authority is running. Start the tray app, or: countersign serve".into(),
+            )
+        })
+    }
+
+    /// Sends one message.
+    pub(crate) fn send(&mut self, ask: &Ask) -> Result<(), Failure> {
+        frame::write(&mut self.0, ask).map_err(lost)
+    }
+
+    /// Sends the secret that follows a message.
+    pub(crate) fn send_secret(&mut self, secret: &[u8]) -> Result<(), Failure> {
+        self.0.write_all(secret).and_then(|()| self.0.flush()).map_err(lost)
+    }
+
+    /// The next reply. A refusal is a [`Failure`].
+    pub(crate) fn reply(&mut self) -> Result<Reply, Failure> {
+        match frame::read(&mut self.0).map_err(lost)? {
+            Some(Reply::Failed { exit, sentence }) => Err(Failure(exit, sentence)),
+            Some(reply) => Ok(reply),
+            None => Err(Failure::new("The authority ended the connection.")),
+        }
+    }
+
+    /// The next reply that is not "the human is being asked".
+    pub(crate) fn answer(&mut self) -> Result<Reply, Failure> {
+        loop {
+            match self.reply()? {
+                Reply::Asking { .. } => crate::say::asking(),
+                reply => return Ok(reply),
+            }
+        }
+    }
+
+    /// The connection itself, for a run's lease.
+    pub(crate) fn into_stream(self) -> UnixStream {
+        self.0
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn lost(error: std::io::Error) -> Failure {
+    Failure::new(format!("The authority does not answer: {error}"))
+}

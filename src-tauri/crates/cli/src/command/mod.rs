@@ -1,0 +1,10 @@
+//! What each subcommand does: it asks the authority, or reads a file, and says
+//! what came of it.
+
+pub(crate) mod ask;
+pub(crate) mod configure;
+pub(crate) mod credential;
+pub(crate) mod desktop;
+pub(crate) mod explain;
+pub(crate) mod ledger;
+pub(crate) mod run;

@@ -1,0 +1,156 @@
+//! `countersign run`: asks the authority for a run, contains the command, and
+//! holds the lease until it ends. Without the authority there is no run.
+
+use super::ask::home;
+use crate::cli::Run;
+use crate::client::{Client, Failure};
+use crate::exit;
+use crate::say;
+use countersign_containment::{Exit, Limits, ProcessTree, RunSpec, Running, Support, explain, platform, uncontained};
+use countersign_model::{AgentId, Foreign};
+use countersign_protocol::control::{Ask, Reply, RunBegun};
+use countersign_protocol::frame;
+use std::ffi::OsString;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Runs the command to its end and gives its exit code.
+pub(crate) fn run(wanted: Run) -> ExitCode {
+    match begin_and_wait(wanted) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
+    let folder = std::env::current_dir().map_err(|e| Failure::new(format!("The working folder: {e}")))?;
+    let agent = agent_of(&wanted)?;
+    if wanted.explain {
+        return explain_only(wanted, folder);
+    }
+    if !wanted.uncontained {
+        // Before anything is begun: what cannot be contained is not run.
+        if let Support::NotContained { why, fix } = platform().support() {
+            return Err(Failure::new(format!(
+                "This run cannot be contained: {why}\n{fix}\nOr run it with --uncontained: it then has everything that you have."
+            )));
+        }
+    }
+    let home = home()?;
+    let mut client = Client::connect(&home)?;
+    client.send(&Ask::BeginRun {
+        agent,
+        task: Foreign::new(wanted.task.unwrap_or_else(|| default_task(&folder))),
+        argv: wanted.argv.iter().map(|a| Foreign::new(a.to_string_lossy())).collect(),
+        folder: Foreign::new(folder.to_string_lossy()),
+        contained: !wanted.uncontained,
+    })?;
+    let Reply::RunBegun(begun) = client.reply()? else { return Err(super::ask::unexpected()) };
+    let mut lease = client.into_stream();
+    let spec = spec(wanted.argv, folder, &begun)?;
+    let started = if wanted.uncontained {
+        say::uncontained();
+        uncontained(spec)
+    } else {
+        platform().spawn(spec)
+    };
+    let running = started.map_err(|e| Failure::new(e.to_string()))?;
+    let stopped = Arc::new(AtomicBool::new(false));
+    end_with_lease(&lease, running.tree(), &stopped)?;
+    let exit = wait(running)?;
+    let code = match exit {
+        Exit::Code(code) => Some(code),
+        Exit::Signal(_) | Exit::Killed => None,
+    };
+    // The authority may be gone; the run is over either way.
+    let _ = frame::write(&mut lease, &Ask::EndRun { exit_code: code });
+    if stopped.load(Ordering::SeqCst) {
+        return Err(Failure(
+            exit::STOPPED,
+            "The run was stopped. Go on with: countersign resume — and start it anew.".into(),
+        ));
+    }
+    Ok(ExitCode::from(exit.shell_code()))
+}
+
+/// The agent that was named, or the one that is named like the command.
+fn agent_of(wanted: &Run) -> Result<AgentId, Failure> {
+    if let Some(agent) = &wanted.agent {
+        return Ok(agent.clone());
+    }
+    wanted
+        .argv
+        .first()
+        .and_then(|program| Path::new(program).file_stem())
+        .and_then(|name| name.to_str())
+        .and_then(|name| name.parse().ok())
+        .ok_or_else(|| Failure::usage("Which agent is it? countersign run --agent NAME -- CMD…"))
+}
+
+/// The folder, and the branch where it is a git work tree. Read from the file,
+/// since a `git` of the folder's own choosing is not ours to start.
+fn default_task(folder: &Path) -> String {
+    let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
+    let branch = folder.ancestors().find_map(|f| std::fs::read_to_string(f.join(".git/HEAD")).ok());
+    match branch.as_deref().and_then(|head| head.trim().strip_prefix("ref: refs/heads/")) {
+        Some(branch) => format!("{name} ({branch})"),
+        None => name,
+    }
+}
+
+fn spec(argv: Vec<OsString>, folder: PathBuf, begun: &RunBegun) -> Result<RunSpec, Failure> {
+    Ok(RunSpec {
+        argv,
+        folder,
+        gateway: PathBuf::from(&begun.gateway),
+        ask: None,
+        ca_pem: begun.ca_pem.clone(),
+        placeholders: begun.placeholders.clone(),
+        program: std::env::current_exe().map_err(|e| Failure::new(format!("This program: {e}")))?,
+        limits: Limits::default(),
+        hidden: begun.hidden.iter().map(PathBuf::from).collect(),
+        read_only: Vec::new(),
+    })
+}
+
+fn explain_only(wanted: Run, folder: PathBuf) -> Result<ExitCode, Failure> {
+    let home = home()?;
+    let begun = RunBegun {
+        run: countersign_model::RunId::from_random([0; 8]),
+        gateway: home.runs().join("run/gateway.sock").to_string_lossy().into_owned(),
+        ca_pem: String::new(),
+        placeholders: Vec::new(),
+        hidden: home.hidden().iter().map(|p| p.to_string_lossy().into_owned()).collect(),
+    };
+    let lines = explain(&spec(wanted.argv, folder, &begun)?).map_err(|e| Failure::new(e.to_string()))?;
+    for line in lines {
+        say::line(&line);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A thread on the lease: when the authority says so, or is gone, the run ends.
+fn end_with_lease(lease: &UnixStream, tree: ProcessTree, stopped: &Arc<AtomicBool>) -> Result<(), Failure> {
+    let mut lease = lease.try_clone().map_err(|e| Failure::new(e.to_string()))?;
+    let stopped = Arc::clone(stopped);
+    std::thread::Builder::new()
+        .name("lease".into())
+        .spawn(move || {
+            let heard = frame::read::<Reply>(&mut lease);
+            if matches!(heard, Ok(Some(Reply::RunKill { .. }))) {
+                stopped.store(true, Ordering::SeqCst);
+            }
+            // Whatever was heard, the lease is over. A tree that is gone
+            // already cannot be killed twice.
+            let _ = tree.kill();
+        })
+        .map(|_| ())
+        .map_err(|e| Failure::new(format!("No thread to be had: {e}")))
+}
+
+fn wait(running: Running) -> Result<Exit, Failure> {
+    running.wait().map_err(|e| Failure::new(e.to_string()))
+}

@@ -1,0 +1,331 @@
+//! What people read on a terminal: the only file that prints.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command prints")]
+
+use crate::serve::Authority;
+use countersign_model::{Assurance, Decision, Event, Foreign, Outcome, Timestamp};
+use countersign_protocol::control::{Status, WaitingView};
+use countersign_protocol::surface::{
+    About, Ended, Question, RequestQuestion, StopView, TimelineEntry,
+};
+use countersign_vault::Secret;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+/// How much of one foreign value stands in a line. What is longer is counted,
+/// and whole in the question's data.
+const VALUE: usize = 120;
+
+/// The wall clock.
+pub(crate) fn now() -> Timestamp {
+    countersign_broker::Clock::wall(&countersign_broker::SystemClock)
+}
+
+/// Something went wrong.
+pub(crate) fn problem(sentence: &str) {
+    eprintln!("countersign: {sentence}");
+}
+
+/// A line of the command's own output. A pipe that was closed is no error.
+pub(crate) fn line(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// One JSON document on one line.
+pub(crate) fn json<T: Serialize>(value: &T) {
+    if let Ok(text) = serde_json::to_string(value) {
+        line(&text);
+    }
+}
+
+/// Asks for a passphrase, without showing what is typed.
+pub(crate) fn ask_hidden(prompt: &str) -> io::Result<Secret> {
+    use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+    use std::io::IsTerminal as _;
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        return Err(io::Error::other("standard input is no terminal"));
+    }
+    eprint!("{prompt}");
+    let before = tcgetattr(&stdin)?;
+    let mut hidden = before.clone();
+    hidden.local_flags.remove(LocalFlags::ECHO);
+    tcsetattr(&stdin, SetArg::TCSAFLUSH, &hidden)?;
+    let mut typed = zeroize::Zeroizing::new(String::new());
+    let read = stdin.read_line(&mut typed);
+    tcsetattr(&stdin, SetArg::TCSAFLUSH, &before)?;
+    eprintln!();
+    read?;
+    Ok(Secret::new(typed.trim_end_matches(['\n', '\r']).as_bytes().to_vec()))
+}
+
+/// A run without a sandbox begins.
+pub(crate) fn uncontained() {
+    eprintln!(
+        "! Not contained: this agent runs as you. It can read your unlocked keyring, your files and your screen, and reach the network past Countersign. The gateway is bookkeeping, not a wall."
+    );
+}
+
+/// The human is being asked somewhere else.
+pub(crate) fn asking() {
+    eprintln!("Waiting for your answer at a surface of Countersign…");
+}
+
+/// The authority is ready.
+pub(crate) fn started(authority: &Authority, asks_here: bool, notes: &[String]) {
+    eprintln!("Countersign {} is running (process {}).", env!("CARGO_PKG_VERSION"), std::process::id());
+    eprintln!("Configuration: {}", authority.home.config_file().display());
+    if asks_here {
+        eprintln!("Questions are asked here. Stop everything with: countersign stop");
+    }
+    for note in notes {
+        eprintln!("! {note}");
+    }
+}
+
+/// The stop is engaged.
+pub(crate) fn stopped(stop: &StopView) {
+    println!("\n■ Stopped by {} at {}. Go on with: countersign resume", trigger(stop), time(stop.since));
+}
+
+/// A question is over without an answer from here.
+pub(crate) fn question_over(ended: &Ended) {
+    match ended {
+        Ended::Answered { answer, surface } => {
+            let answer = match answer {
+                countersign_model::Answer::Approve => "Approved",
+                countersign_model::Answer::Deny => "Denied",
+            };
+            println!("— {answer} ({surface}).\n");
+        }
+        Ended::Unanswered { reason } => println!("\n— Over without an answer: {reason}.\n"),
+    }
+    let _ = io::stdout().flush();
+}
+
+/// One question as one block, which ends in its prompt.
+pub(crate) fn question(question: &Question) {
+    print!("{}", question_block(question));
+    let _ = io::stdout().flush();
+}
+
+/// What must be typed to approve at `Window`.
+pub(crate) fn id_to_type(question: &Question) -> &str {
+    match &question.about {
+        About::Request(r) => r.request.as_str(),
+        _ => question.id.as_str(),
+    }
+}
+
+/// The block: who, what, on which object, where, why, with what data.
+pub(crate) fn question_block(question: &Question) -> String {
+    let mut out = String::from("\n────────────────────────────────────────────────────────────\n");
+    match &question.about {
+        About::Request(r) => request_lines(&mut out, question, r),
+        About::Config { summary, diff, .. } => {
+            out.push_str("Accept this configuration?\n");
+            for line in summary {
+                let _ = writeln!(out, "  • {line}");
+            }
+            for line in diff {
+                let _ = writeln!(out, "    {line}");
+            }
+        }
+        about => {
+            out.push_str(&self::about(about));
+            out.push('\n');
+        }
+    }
+    match question.assurance {
+        Assurance::Notification => out.push_str("Approve? [y/N] "),
+        Assurance::Window => {
+            let _ = write!(out, "Type {} to approve: ", id_to_type(question));
+        }
+        Assurance::Presence => out.push_str("Passphrase: "),
+    }
+    out
+}
+
+fn request_lines(out: &mut String, question: &Question, r: &RequestQuestion) {
+    let a = &r.action;
+    let times = if question.times > 1 { format!("  ×{}", question.times) } else { String::new() };
+    let contained = if r.contained { "" } else { " (not contained)" };
+    let _ = writeln!(out, "{}{contained} wants to:  {}{times}", r.agent, a.words.shown(VALUE));
+    let place = if a.environment.0.is_empty() {
+        a.account.to_string()
+    } else if a.environment.is_production() {
+        format!("{} — PRODUCTION", a.account)
+    } else {
+        format!("{} — {}", a.account, a.environment)
+    };
+    let _ = writeln!(out, "  Where    {place}");
+    let _ = writeln!(out, "  Effects  {}", a.effects);
+    let _ = writeln!(out, "  Request  {}   id {}", r.target.quoted(VALUE * 2), r.request);
+    if !a.objects.listed.is_empty() {
+        let listed: Vec<_> = a.objects.listed.iter().map(|o| o.quoted(VALUE)).collect();
+        let count = a.objects.count.map_or_else(|| "an unknown number".into(), |n| n.to_string());
+        let _ = writeln!(out, "  Objects  {count}: {}", listed.join(", "));
+    }
+    let _ = writeln!(out, "  Task     {}", r.task.quoted(VALUE * 2));
+    if let Some(reason) = &a.reason {
+        let _ = writeln!(out, "  It says  {}", reason.quoted(VALUE * 4));
+    }
+    for field in &r.preview.fields {
+        let _ = writeln!(out, "  {:<8} {}", field.label, field.value.quoted(VALUE * 16));
+    }
+    if let Some(text) = &r.preview.text {
+        out.push_str("  Data\n");
+        // Whole: a cut could change the meaning of what is approved.
+        for line in text.raw().lines() {
+            let _ = writeln!(out, "  │ {}", Foreign::new(line).neutral());
+        }
+    }
+    if !r.preview.whole {
+        let _ = writeln!(out, "  This is not the whole of the data ({} bytes).", r.preview.length);
+    }
+}
+
+/// A question that is about no request, in one sentence.
+pub(crate) fn about(about: &About) -> String {
+    match about {
+        About::Request(r) => r.action.words.to_string(),
+        About::Config { .. } => "Accept a changed configuration".into(),
+        About::SetCredential { account, hosts, replaces } => format!(
+            "{} the credential of {account}? It will be sent to {} and nowhere else.",
+            if *replaces { "Replace" } else { "Store" },
+            hosts.join(", ")
+        ),
+        About::RemoveCredential { account } => format!("Remove the credential of {account}?"),
+        About::Resume { trigger, since } => {
+            let view = StopView { since: *since, trigger: *trigger };
+            format!("Lift the stop ({} at {})? Agents may act again.", self::trigger(&view), time(*since))
+        }
+        About::LiftDenials { agent } => {
+            format!("Ask again about {agent}, which is denied by itself after three denials?")
+        }
+    }
+}
+
+fn trigger(stop: &StopView) -> String {
+    serde_json::to_value(stop.trigger)
+        .ok()
+        .and_then(|v| v.as_str().map(|s| s.replace('-', " ")))
+        .unwrap_or_default()
+}
+
+/// A moment in local time, to the second.
+pub(crate) fn time(at: Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(at.unix_ms()).map_or_else(
+        |_| at.unix_ms().to_string(),
+        |t| t.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+    )
+}
+
+/// `countersign status`
+pub(crate) fn status(status: &Status) {
+    match &status.stopped {
+        Some(stop) => line(&format!("■ STOPPED since {} ({})", time(stop.since), trigger(stop))),
+        None if status.waiting > 0 => line(&format!("? {} waiting for you", status.waiting)),
+        None => line("● Running"),
+    }
+    let asks = if status.surfaces.is_empty() {
+        "nowhere: what needs asking is denied".to_owned()
+    } else {
+        status.surfaces.join(", ")
+    };
+    line(&format!("  asks        {asks}"));
+    let config = match (status.config, status.config_changed) {
+        (None, _) => "none in force; see: countersign config check".to_owned(),
+        (Some(n), false) => format!("accepted (number {n})"),
+        (Some(n), true) => format!("accepted (number {n}); the files have changed since: countersign config diff"),
+    };
+    line(&format!("  config      {config}"));
+    line(&format!("  ledger      {} records", status.records));
+    line(&format!("  authority   process {}, since {}", status.pid, time(status.since)));
+    for run in &status.runs {
+        let contained = if run.facts.contained { "contained" } else { "NOT CONTAINED" };
+        line(&format!(
+            "  {}  {}  {contained}  {} requests  {}",
+            run.facts.run,
+            run.facts.agent,
+            run.requests,
+            run.facts.task.quoted(60)
+        ));
+    }
+    for warning in &status.warnings {
+        line(&format!("  ! {warning}"));
+    }
+}
+
+/// `countersign requests`
+pub(crate) fn waiting(w: &WaitingView) {
+    let id = w.request.as_ref().map_or_else(|| w.question.to_string(), ToString::to_string);
+    let agent = w.agent.as_ref().map(ToString::to_string).unwrap_or_default();
+    let times = if w.times > 1 { format!("  ×{}", w.times) } else { String::new() };
+    line(&format!("{id}  {}  {agent}  {}{times}  [{}; {}]", time(w.since), w.words, w.effects, w.assurance));
+}
+
+/// One line of `countersign timeline`.
+pub(crate) fn entry(entry: &TimelineEntry) {
+    line(&format!("{}  {}", time(entry.at), entry_words(entry)));
+}
+
+fn entry_words(entry: &TimelineEntry) -> String {
+    match &entry.event {
+        Event::Opened { program, clean, .. } => {
+            let end = if *clean { "" } else { "; the last end was not in order" };
+            format!("authority started (version {program}){end}")
+        }
+        Event::Closed {} => "authority ended".into(),
+        Event::RunStarted(run) => {
+            let contained = if run.contained { "contained" } else { "NOT CONTAINED" };
+            format!("{} started {} ({contained}): {}", run.agent, run.run, run.task.quoted(VALUE))
+        }
+        Event::RunEnded { run, exit_code, why } => {
+            let code = exit_code.map_or_else(String::new, |c| format!(", exit code {c}"));
+            format!("{run} ended: {why}{code}")
+        }
+        Event::Requested(r) => {
+            let what = r.action.as_ref().map_or_else(|| r.target.quoted(VALUE), |a| a.words.shown(VALUE));
+            let place = r.account.as_ref().map(|a| format!(" on {a}")).unwrap_or_default();
+            let how = match (&r.approval, r.decision, r.reason) {
+                (Some(a), Decision::Allow, _) => format!("approved ({})", a.surface),
+                (None, Decision::Allow, _) => "allowed".into(),
+                (_, Decision::Deny, Some(reason)) => format!("DENIED {reason}"),
+                (_, Decision::Deny, None) => "DENIED".into(),
+            };
+            let outcome = match (&entry.settled, r.decision) {
+                (_, Decision::Deny) => String::new(),
+                (None, _) => " → outcome unknown".into(),
+                (Some(s), _) => format!(" → {}", outcome(&s.outcome)),
+            };
+            format!("{}  {}{place}: {what}  {how}{outcome}", r.request, r.agent)
+        }
+        Event::Settled(s) => format!("{}  {}", s.request, outcome(&s.outcome)),
+        Event::StopEngaged { trigger, reason } => {
+            let view = StopView { since: entry.at, trigger: *trigger };
+            let reason = reason.as_ref().map(|r| format!(": {}", r.quoted(VALUE))).unwrap_or_default();
+            format!("■ STOP engaged by {}{reason}", self::trigger(&view))
+        }
+        Event::StopLifted { surface } => format!("stop lifted ({surface})"),
+        Event::ConfigAccepted { counter, by, .. } => format!("configuration {counter} accepted ({by})"),
+        Event::CredentialSet { credential } => {
+            format!("credential {} stored (version {})", credential.id, credential.version)
+        }
+        Event::CredentialRemoved { credential } => format!("credential {} removed", credential.id),
+        Event::Noted { what, detail } => match detail {
+            Some(detail) => format!("{what}: {}", detail.quoted(VALUE)),
+            None => what.clone(),
+        },
+    }
+}
+
+fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Answered { status } => format!("answered {status}"),
+        Outcome::NotSent { reason } => format!("not sent ({reason})"),
+        Outcome::Unknown { why } => format!("outcome unknown ({why})"),
+        Outcome::Cut { status: Some(status) } => format!("cut by the stop, after status {status}"),
+        Outcome::Cut { status: None } => "cut by the stop".into(),
+    }
+}

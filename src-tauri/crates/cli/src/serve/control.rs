@@ -1,0 +1,188 @@
+//! The control socket. It refuses peers of another uid and processes that
+//! belong to a run; and being able to talk here is not being the human.
+
+use super::{Authority, acts, lease, timeline, wire};
+use crate::exit;
+use crate::home::Home;
+use countersign_model::{Effects, Words};
+use countersign_protocol::control::{Ask, Reply, Status, WaitingView};
+use countersign_protocol::surface::{About, Question, ToSurface};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+
+/// So many commands at once.
+const CONNECTIONS: usize = 128;
+/// How far up the chain of parents a run is looked for.
+const ANCESTORS: usize = 64;
+
+/// Listens. Whoever holds the lock owns the path: a stale socket is replaced.
+pub(super) fn listen(home: &Home) -> Result<UnixListener, String> {
+    let path = home.control();
+    let say = |e: io::Error| format!("{}: {e}", path.display());
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(say(e)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path).map_err(say)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(say)?;
+    Ok(listener)
+}
+
+/// Serves until the authority ends.
+pub(super) async fn serve(authority: Arc<Authority>, listener: UnixListener) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            // No descriptors left: wait for one to come back.
+            Err(_) => {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let authority = Arc::clone(&authority);
+        tokio::spawn(async move {
+            // A peer that is gone has nothing left to hear.
+            let _ = connection(&authority, stream).await;
+            drop(place);
+        });
+    }
+}
+
+async fn connection(authority: &Arc<Authority>, mut stream: UnixStream) -> io::Result<()> {
+    if let Err(sentence) = may_talk(authority, &stream) {
+        return wire::write(&mut stream, &failed(exit::FAILED, sentence)).await;
+    }
+    let Some(ask) = wire::read::<Ask>(&mut stream).await? else { return Ok(()) };
+    let broker = &authority.broker;
+    let reply = match ask {
+        Ask::Status {} => Reply::Status(Box::new(status(authority))),
+        Ask::Stop { trigger, reason, agent: None } => {
+            broker.engage(trigger, reason);
+            done("Everything is stopped. Go on with: countersign resume")
+        }
+        Ask::Stop { agent: Some(agent), .. } => {
+            done(format!("{} run(s) of {agent} stopped.", broker.stop_agent(&agent)))
+        }
+        Ask::Resume { agent } => return acts::resume(authority, &mut stream, agent).await,
+        Ask::BeginRun { agent, task, argv, folder, contained } => {
+            return lease::hold(authority, stream, lease::Wanted { agent, task, argv, folder, contained }).await;
+        }
+        Ask::EndRun { .. } => failed(exit::USAGE, "No run was begun on this connection."),
+        Ask::ConfigDiff {} => acts::config_diff(authority),
+        Ask::ConfigAccept {} => return acts::config_accept(authority, &mut stream).await,
+        Ask::CredentialSet { account, length } => {
+            return acts::credential_set(authority, &mut stream, account, length).await;
+        }
+        Ask::CredentialRemove { account } => {
+            return acts::credential_remove(authority, &mut stream, account).await;
+        }
+        Ask::CredentialList {} => Reply::Credentials { credentials: broker.credentials() },
+        Ask::Requests {} => Reply::Requests { waiting: broker.desk().open().iter().map(waiting).collect() },
+        Ask::Timeline { filter, follow } => {
+            return timeline::give(authority, &mut stream, filter, follow).await;
+        }
+        Ask::Deny { id, because } => {
+            if broker.deny(&id, because) {
+                done("Denied.")
+            } else {
+                failed(exit::FAILED, "Nothing of that id waits for an answer.")
+            }
+        }
+        Ask::Checkpoint {} => match broker.ledger().checkpoint().await {
+            Ok(note) => Reply::Checkpoint { note },
+            Err(e) => failed(exit::FAILED, e.to_string()),
+        },
+        Ask::ShowWindow {} => {
+            if broker.desk().surfaces().iter().any(|s| s == super::desktop::NAME) {
+                broker.desk().tell(&ToSurface::ShowWindow {});
+                done("The window is open.")
+            } else {
+                failed(exit::FAILED, "The authority runs without the tray app; start it with: countersign serve --desktop")
+            }
+        }
+        Ask::Shutdown {} => {
+            authority.end.notify_one();
+            done("The authority ends.")
+        }
+    };
+    wire::write(&mut stream, &reply).await
+}
+
+/// Guarantee G6: of our uid, and no process of a run.
+fn may_talk(authority: &Authority, stream: &UnixStream) -> Result<(), &'static str> {
+    let peer = stream.peer_cred().map_err(|_| "Who you are cannot be told.")?;
+    if peer.uid() != nix::unistd::getuid().as_raw() {
+        return Err("This authority is another user's.");
+    }
+    let mut pid = peer.pid().ok_or("Who you are cannot be told.")?;
+    if authority.launchers.has(pid) {
+        return Ok(());
+    }
+    for _ in 0..ANCESTORS {
+        pid = match parent_of(pid) {
+            Some(parent) if parent > 1 => parent,
+            _ => return Ok(()),
+        };
+        if authority.launchers.has(pid) {
+            return Err("A process of a run may not command the authority.");
+        }
+    }
+    Err("Who started you cannot be told.")
+}
+
+/// The parent, from `/proc/PID/stat`: the second field after the last `)`.
+fn parent_of(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn status(authority: &Authority) -> Status {
+    let broker = &authority.broker;
+    let state = broker.state();
+    let force = broker.force();
+    let on_disk = super::accepted::read_disk(&authority.home).map(|c| c.digest).ok();
+    Status {
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        since: authority.since,
+        stopped: state.stopped,
+        runs: state.runs,
+        waiting: state.waiting,
+        records: broker.ledger().size(),
+        config: force.as_ref().map(|f| f.counter),
+        config_changed: on_disk != force.map(|f| f.digest),
+        surfaces: broker.desk().surfaces(),
+        warnings: state.warnings,
+    }
+}
+
+fn waiting(question: &Question) -> WaitingView {
+    let request = match &question.about {
+        About::Request(r) => Some(r),
+        _ => None,
+    };
+    WaitingView {
+        question: question.id.clone(),
+        request: request.map(|r| r.request.clone()),
+        run: request.map(|r| r.run.clone()),
+        agent: request.map(|r| r.agent.clone()),
+        words: request.map_or_else(|| Words::new(crate::say::about(&question.about)), |r| r.action.words.clone()),
+        effects: request.map_or(Effects::NONE, |r| r.action.effects),
+        assurance: question.assurance,
+        since: question.asked,
+        times: question.times,
+    }
+}
+
+pub(super) fn done(sentence: impl Into<String>) -> Reply {
+    Reply::Done { sentence: sentence.into() }
+}
+
+pub(super) fn failed(exit: u8, sentence: impl Into<String>) -> Reply {
+    Reply::Failed { exit, sentence: sentence.into() }
+}

@@ -1,0 +1,182 @@
+//! The tray app as a surface: started by the authority over a socket pair, and
+//! started again when it dies. It holds no secret and decides nothing.
+//!
+//! Two plain threads carry its messages, so that a press of the hotkey never
+//! waits for the runtime.
+
+use super::{Authority, acts, timeline};
+use countersign_broker::SurfaceId;
+use countersign_model::Assurance;
+use countersign_protocol::frame;
+use countersign_protocol::surface::{FD_VARIABLE, FromSurface, ToSurface, VERSION};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+/// The name of this surface in `status`.
+pub(super) const NAME: &str = "desktop";
+const PROGRAM: &str = "countersign-desktop";
+/// A tray app that lived this long has not just failed to start.
+const LIVED: Duration = Duration::from_secs(10);
+/// After so many failed starts in a row it is given up, and `status` says so.
+const FAILED_STARTS: u32 = 5;
+
+/// Starts the tray app and keeps it running until the authority ends.
+pub(super) fn keep_running(authority: &Arc<Authority>) {
+    let runtime = Handle::current();
+    let authority = Arc::clone(authority);
+    let spawned = std::thread::Builder::new().name("desktop".into()).spawn({
+        let authority = Arc::clone(&authority);
+        move || keep(&authority, &runtime)
+    });
+    if spawned.is_err() {
+        authority.broker.warn(NAME, "The tray app could not be started: no thread to be had.");
+    }
+}
+
+fn keep(authority: &Arc<Authority>, runtime: &Handle) {
+    let mut failed = 0;
+    while failed < FAILED_STARTS {
+        let began = Instant::now();
+        match once(authority, runtime) {
+            Ok(()) => return,
+            Err(_) if authority.ending.load(Ordering::SeqCst) => return,
+            Err(error) => authority.broker.warn(NAME, &format!("The tray app is not running: {error}")),
+        }
+        failed = if began.elapsed() >= LIVED { 1 } else { failed + 1 };
+        std::thread::sleep(Duration::from_millis(200) * failed);
+    }
+}
+
+/// One life of the tray app. `Ok` when the authority is to end.
+fn once(authority: &Arc<Authority>, runtime: &Handle) -> io::Result<()> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let mut child = start(theirs)?;
+    let ended = talk(authority, runtime, ours);
+    // Its socket is closed, so it ends; if it does not, it is ended.
+    end(&mut child);
+    ended
+}
+
+fn start(theirs: UnixStream) -> io::Result<Child> {
+    Command::new(program()?)
+        // Its end of the pair is its standard input: no other descriptor is
+        // handed on.
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .env(FD_VARIABLE, "0")
+        .spawn()
+}
+
+/// The tray app lies beside this program.
+fn program() -> io::Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name(PROGRAM))
+}
+
+fn end(child: &mut Child) {
+    for _ in 0..20 {
+        if matches!(child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+fn talk(authority: &Arc<Authority>, runtime: &Handle, ours: UnixStream) -> io::Result<()> {
+    let broker = &authority.broker;
+    let mut write = ours.try_clone()?;
+    let mut read = ours;
+    let hotkey = broker.force().map_or_else(
+        || countersign_config::Hotkey::default().stop,
+        |f| f.config.hotkey.stop.clone(),
+    );
+    frame::write(
+        &mut write,
+        &ToSurface::Hello { protocol: VERSION, program: env!("CARGO_PKG_VERSION").into(), hotkey },
+    )?;
+    let up_to = match frame::read::<FromSurface>(&mut read)? {
+        Some(FromSurface::Ready { protocol: VERSION, up_to }) => up_to.min(Assurance::Window),
+        Some(FromSurface::Ready { .. }) => return Err(io::Error::other("it is of another version")),
+        _ => return Err(io::Error::other("it ended before it was ready")),
+    };
+    broker.warn(NAME, "");
+    let (id, to, mut messages) = broker.desk().attach(NAME, up_to);
+    let _attached = Attached { authority, id };
+    let writer = std::thread::Builder::new().name("desktop-writer".into()).spawn(move || {
+        while let Some(message) = messages.blocking_recv() {
+            if frame::write(&mut write, &message).is_err() {
+                return;
+            }
+        }
+        // The desk let go of it: close, so that the reader ends too.
+        let _ = write.shutdown(std::net::Shutdown::Both);
+    })?;
+    broker.publish();
+    let ended = listen(authority, runtime, &mut read, &to);
+    drop(to);
+    drop(_attached);
+    let _ = read.shutdown(std::net::Shutdown::Both);
+    let _ = writer.join();
+    ended
+}
+
+struct Attached<'a> {
+    authority: &'a Arc<Authority>,
+    id: SurfaceId,
+}
+
+impl Drop for Attached<'_> {
+    fn drop(&mut self) {
+        self.authority.broker.desk().detach(self.id);
+    }
+}
+
+fn listen(
+    authority: &Arc<Authority>,
+    runtime: &Handle,
+    read: &mut UnixStream,
+    to: &mpsc::Sender<ToSurface>,
+) -> io::Result<()> {
+    let broker = &authority.broker;
+    while let Some(message) = frame::read::<FromSurface>(read)? {
+        match message {
+            // First, and on this very thread.
+            FromSurface::Stop { trigger } => broker.engage(trigger, None),
+            FromSurface::Shown { question, digest } => broker.desk().shown(&question, digest),
+            FromSurface::Answered { question, digest, answer, assurance, surface, because } => {
+                broker.desk().answer(&question, digest, answer, assurance, surface, because);
+            }
+            FromSurface::Resume { call } => {
+                let (authority, to) = (Arc::clone(authority), to.clone());
+                runtime.spawn(async move {
+                    if let Err(sentence) = acts::lift(&authority, "window").await {
+                        let _ = to.send(ToSurface::Failed { call, sentence }).await;
+                    }
+                });
+            }
+            FromSurface::Timeline { call, filter } => {
+                let message = match timeline::entries(broker, &filter) {
+                    Ok((entries, more)) => ToSurface::Timeline { call, entries, more },
+                    Err(e) => ToSurface::Failed { call, sentence: e.to_string() },
+                };
+                let _ = to.try_send(message);
+            }
+            FromSurface::Warning { topic, sentence } => broker.warn(&format!("desktop/{topic}"), &sentence),
+            FromSurface::Quit {} => {
+                authority.end.notify_one();
+                return Ok(());
+            }
+            FromSurface::Ready { .. } => return Err(io::Error::other("it broke the protocol")),
+        }
+    }
+    Err(io::Error::other("it ended"))
+}

@@ -1,0 +1,217 @@
+//! A run's lease: the connection on which `countersign run` began it. When it
+//! closes, the run is over; when the run is over, it says so.
+
+use super::control::failed;
+use super::{Authority, wire};
+use crate::exit;
+use crate::home::make_private;
+use countersign_broker::{Countersigner as _, Run};
+use countersign_gateway_http::{Limits, RunCa, RunGateway};
+use countersign_model::{AgentId, Foreign, ReasonCode, RunFacts, RunId};
+use countersign_protocol::control::{Ask, Reply, RunBegun};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::net::{UnixListener, UnixStream};
+
+/// How long a launcher may take to end its run after it was told to.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// What `countersign run` asked for.
+pub(super) struct Wanted {
+    pub(super) agent: AgentId,
+    pub(super) task: Foreign,
+    pub(super) argv: Vec<Foreign>,
+    pub(super) folder: Foreign,
+    pub(super) contained: bool,
+}
+
+/// Process ids of the launchers of live runs: their children may not command
+/// the authority.
+#[derive(Debug, Default)]
+pub(crate) struct Launchers(Mutex<Vec<i32>>);
+
+impl Launchers {
+    /// Whether this process launched a live run.
+    pub(super) fn has(&self, pid: i32) -> bool {
+        self.all().contains(&pid)
+    }
+    fn all(&self) -> MutexGuard<'_, Vec<i32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Begins a run and holds it until its connection closes.
+pub(super) async fn hold(authority: &Arc<Authority>, mut stream: UnixStream, wanted: Wanted) -> io::Result<()> {
+    let launcher = stream.peer_cred()?.pid();
+    let begun = match begin(authority, wanted).await {
+        Ok(begun) => begun,
+        Err((code, sentence)) => return wire::write(&mut stream, &failed(code, sentence)).await,
+    };
+    let _launcher = launcher.map(|pid| Launcher::new(authority, pid));
+    let Begun { run, reply, folder: _folder, gateway: _gateway } = begun;
+    let mut exit_code = None;
+    let why = match wire::write(&mut stream, &reply).await {
+        Err(_) => "its launcher was gone before it began",
+        Ok(()) => until_over(&mut stream, &run, &mut exit_code).await,
+    };
+    authority.broker.end_run(&run.facts.run, exit_code, why);
+    Ok(())
+}
+
+/// Waits for the end, from whichever side it comes.
+async fn until_over(stream: &mut UnixStream, run: &Run, exit_code: &mut Option<i32>) -> &'static str {
+    let (mut read, mut write) = stream.split();
+    let heard = tokio::select! {
+        heard = wire::read::<Ask>(&mut read) => heard,
+        () = run.cut.cancelled() => {
+            let kill = Reply::RunKill { why: "stopped by the user".into() };
+            // A launcher that is gone has taken its run with it.
+            let _ = wire::write(&mut write, &kill).await;
+            if let Ok(Ok(Some(Ask::EndRun { exit_code: code }))) =
+                tokio::time::timeout(LAST_WORDS, wire::read::<Ask>(&mut read)).await
+            {
+                *exit_code = code;
+            }
+            return "stopped";
+        }
+    };
+    match heard {
+        Ok(Some(Ask::EndRun { exit_code: code })) => {
+            *exit_code = code;
+            "its command ended"
+        }
+        Ok(Some(_)) => "its launcher broke the protocol",
+        Ok(None) | Err(_) => "its launcher ended",
+    }
+}
+
+struct Begun {
+    run: Arc<Run>,
+    reply: Reply,
+    folder: RunFolder,
+    gateway: Serving,
+}
+
+async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8, String)> {
+    let broker = &authority.broker;
+    let internal = |e: &dyn std::fmt::Display| (exit::FAILED, format!("The run could not be begun: {e}"));
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(|e| internal(&e))?;
+    let facts = RunFacts {
+        run: RunId::from_random(random),
+        agent: wanted.agent,
+        task: wanted.task,
+        argv: wanted.argv,
+        folder: wanted.folder,
+        contained: wanted.contained,
+    };
+    let folder = RunFolder::make(&authority.home.runs().join(facts.run.as_str())).map_err(|e| internal(&e))?;
+    let socket = folder.0.join("gateway.sock");
+    let listener = UnixListener::bind(&socket).map_err(|e| internal(&e))?;
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600)).map_err(|e| internal(&e))?;
+
+    let agent = facts.agent.clone();
+    let run = broker.begin_run(facts).await.map_err(|reason| refused(reason, &agent))?;
+    let accounts = broker.accounts(&run.facts.run);
+    let hosts: Vec<_> = accounts.iter().flat_map(|a| a.account.hosts.iter().cloned()).collect();
+    let ended = |e: &dyn std::fmt::Display| {
+        broker.end_run(&run.facts.run, None, "it could not be begun");
+        internal(e)
+    };
+    let ca = RunCa::new(&hosts).map_err(|e| ended(&e))?;
+    let ca_pem = ca.cert_pem().to_owned();
+    let gateway = RunGateway {
+        run: run.facts.run.clone(),
+        ca,
+        port: Arc::new(broker.clone()),
+        limits: Limits::default(),
+    };
+    let http = authority.http.clone();
+    let serving = Serving(tokio::spawn(async move { http.serve_run(listener, gateway).await }));
+    let reply = Reply::RunBegun(Box::new(RunBegun {
+        run: run.facts.run.clone(),
+        gateway: socket.to_string_lossy().into_owned(),
+        ca_pem,
+        placeholders: placeholders(&accounts),
+        hidden: authority.home.hidden().iter().map(|p| p.to_string_lossy().into_owned()).collect(),
+    }));
+    Ok(Begun { run, reply, folder, gateway: serving })
+}
+
+fn refused(reason: ReasonCode, agent: &AgentId) -> (u8, String) {
+    match reason {
+        ReasonCode::Stopped => (exit::STOPPED, "The stop is engaged. Go on with: countersign resume".into()),
+        ReasonCode::NotAssigned => (
+            exit::FAILED,
+            format!("No agent {agent} is in the accepted configuration. Add it with: countersign agent add {agent}"),
+        ),
+        ReasonCode::NotAccepted => (
+            exit::FAILED,
+            "No configuration is in force. See: countersign config check".into(),
+        ),
+        other => (exit::FAILED, format!("The run could not be begun ({other}).")),
+    }
+}
+
+/// What the run's clients find in place of credentials: they open nothing.
+fn placeholders(accounts: &[countersign_broker::AccountView]) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = countersign_catalogue::kinds()
+        .iter()
+        .filter(|kind| accounts.iter().any(|a| a.account.provider.0 == kind.provider && !a.account.provider.is_plain()))
+        .flat_map(|kind| kind.placeholders)
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    all.sort();
+    all.dedup_by(|a, b| a.0 == b.0);
+    all
+}
+
+/// The folder of a run's sockets; gone with the run.
+struct RunFolder(PathBuf);
+
+impl RunFolder {
+    fn make(path: &Path) -> Result<Self, crate::home::HomeError> {
+        make_private(path)?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The task that serves a run's gateway; ended with the run.
+struct Serving(tokio::task::JoinHandle<()>);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Keeps a launcher's process id listed while its run lives.
+struct Launcher {
+    authority: Arc<Authority>,
+    pid: i32,
+}
+
+impl Launcher {
+    fn new(authority: &Arc<Authority>, pid: i32) -> Self {
+        authority.launchers.all().push(pid);
+        Self { authority: Arc::clone(authority), pid }
+    }
+}
+
+impl Drop for Launcher {
+    fn drop(&mut self) {
+        let mut all = self.authority.launchers.all();
+        if let Some(place) = all.iter().position(|&p| p == self.pid) {
+            all.swap_remove(place);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! `countersign serve`: the authority. It alone holds secrets; it asks at its
+//! surfaces, records, and releases.
+
+pub(crate) mod accepted;
+mod acts;
+mod control;
+mod desktop;
+mod lease;
+mod open;
+mod stopping;
+mod terminal;
+mod timeline;
+mod wire;
+
+use crate::home::Home;
+use countersign_broker::Broker;
+use countersign_gateway_http::Gateway;
+use countersign_model::{InstallId, Timestamp};
+use countersign_vault::Secret;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// An end in order takes no longer; what is left is recovered at the next start.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How `serve` was called.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Options {
+    /// Start the tray app, and again when it dies.
+    pub(crate) desktop: bool,
+    /// The passphrase of `vault = "file"`, on the first line of this file.
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+/// The authority, for its tasks.
+#[derive(Debug)]
+pub(crate) struct Authority {
+    pub(crate) home: Home,
+    pub(crate) install: InstallId,
+    pub(crate) broker: Broker,
+    pub(crate) seal_key: Secret,
+    pub(crate) since: Timestamp,
+    /// What the HTTP gateways of all runs share.
+    pub(crate) http: Gateway,
+    /// One change of configuration at a time.
+    pub(crate) accepting: tokio::sync::Mutex<()>,
+    /// Who launched the live runs.
+    pub(crate) launchers: lease::Launchers,
+    /// Told when the authority is to end in order.
+    pub(crate) end: Notify,
+    /// Whether it is ending: the tray app is then not started again.
+    pub(crate) ending: AtomicBool,
+}
+
+/// Runs the authority until it is told to end.
+pub(crate) fn serve(options: &Options) -> ExitCode {
+    match start(options) {
+        Ok(code) => code,
+        Err(sentence) => {
+            crate::say::problem(&sentence);
+            ExitCode::from(crate::exit::FAILED)
+        }
+    }
+}
+
+fn start(options: &Options) -> Result<ExitCode, String> {
+    countersign_vault::harden_process().map_err(|e| format!("This process could not be hardened: {e}"))?;
+    let home = Home::find().map_err(|e| e.to_string())?;
+    home.make().map_err(|e| e.to_string())?;
+    // Held until the process ends: one authority per user.
+    let _only = open::lock(&home)?;
+    let opened = open::open(home, options)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| format!("The runtime could not be started: {e}"))?;
+    runtime.block_on(run(opened, options))
+}
+
+async fn run(opened: open::Opened, options: &Options) -> Result<ExitCode, String> {
+    let open::Opened { home, install, broker, seal_key, notes } = opened;
+    let authority = Arc::new(Authority {
+        home,
+        install,
+        broker,
+        seal_key,
+        since: crate::say::now(),
+        http: Gateway::new(),
+        accepting: tokio::sync::Mutex::default(),
+        launchers: lease::Launchers::default(),
+        end: Notify::new(),
+        ending: AtomicBool::new(false),
+    });
+    if let Err(error) = authority.broker.learn_credentials().await {
+        authority.broker.warn("vault", &format!("{error} {}", error.fix()));
+    }
+    let time = authority.broker.clone();
+    tokio::spawn(async move { time.keep_time().await });
+    stopping::watch(&authority)?;
+    timeline::tell_surfaces(&authority);
+    let listener = control::listen(&authority.home)?;
+    let asks_here = terminal::attach(&authority);
+    if options.desktop {
+        desktop::keep_running(&authority);
+    }
+    crate::say::started(&authority, asks_here, &notes);
+
+    let served = tokio::spawn(control::serve(Arc::clone(&authority), listener));
+    authority.end.notified().await;
+    authority.ending.store(true, Ordering::SeqCst);
+    served.abort();
+    let closed = tokio::time::timeout(DRAIN, authority.broker.close()).await;
+    let _ = std::fs::remove_file(authority.home.control());
+    match closed {
+        Ok(Ok(())) => Ok(ExitCode::SUCCESS),
+        Ok(Err(reason)) => Err(format!("The trail could not be closed ({reason}); the next start recovers it.")),
+        Err(_) => Err("The trail was not closed in time; the next start recovers it.".into()),
+    }
+}

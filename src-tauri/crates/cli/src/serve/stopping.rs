@@ -1,0 +1,59 @@
+//! What ends or stops the authority from outside: signals, and the file for
+//! scripts.
+
+use super::Authority;
+use countersign_model::StopTrigger;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Begins to watch. `SIGUSR1` and the stop file engage the stop; `SIGTERM`,
+/// `SIGINT` and `SIGHUP` end in order.
+pub(super) fn watch(authority: &Arc<Authority>) -> Result<(), String> {
+    let say = |e: std::io::Error| format!("Signals cannot be watched: {e}");
+    let mut stop = signal(SignalKind::user_defined1()).map_err(say)?;
+    let mut ends = [
+        signal(SignalKind::terminate()).map_err(say)?,
+        signal(SignalKind::interrupt()).map_err(say)?,
+        signal(SignalKind::hangup()).map_err(say)?,
+    ];
+    let stopping = Arc::clone(authority);
+    tokio::spawn(async move {
+        while stop.recv().await.is_some() {
+            stopping.broker.engage(StopTrigger::Signal, None);
+        }
+    });
+    let ending = Arc::clone(authority);
+    tokio::spawn(async move {
+        let [term, int, hup] = &mut ends;
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {}, _ = hup.recv() => {} }
+        ending.end.notify_one();
+    });
+    watch_file(authority)
+}
+
+/// A thread of its own, asleep in the kernel until something happens.
+fn watch_file(authority: &Arc<Authority>) -> Result<(), String> {
+    let say = |e: nix::Error| format!("The stop file cannot be watched: {e}");
+    let notify = Inotify::init(InitFlags::IN_CLOEXEC).map_err(say)?;
+    let happened = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_MOVED_TO;
+    notify.add_watch(&authority.home.runtime, happened).map_err(say)?;
+    let authority = Arc::clone(authority);
+    // One that was there before we came counts too.
+    if authority.home.stop_file().exists() {
+        authority.broker.engage(StopTrigger::File, None);
+    }
+    std::thread::Builder::new()
+        .name("stop-file".into())
+        .spawn(move || {
+            while let Ok(events) = notify.read_events() {
+                let name = authority.home.stop_file();
+                let touched = events.iter().any(|e| e.name.as_deref() == name.file_name());
+                if touched && name.exists() {
+                    authority.broker.engage(StopTrigger::File, None);
+                }
+            }
+        })
+        .map(|_| ())
+        .map_err(|e| format!("The stop file cannot be watched: {e}"))
+}

@@ -1,0 +1,149 @@
+//! The timeline: records as people read them, each with its outcome.
+
+use super::control::failed;
+use super::{Authority, wire};
+use crate::exit;
+use countersign_broker::Broker;
+use countersign_ledger::{Filter, Kind, LedgerError};
+use countersign_model::{Event, Recorded};
+use countersign_protocol::control::Reply;
+use countersign_protocol::surface::{TimelineEntry, TimelineFilter, ToSurface};
+use std::io;
+use std::sync::Arc;
+use tokio::net::UnixStream;
+use tokio::sync::broadcast::error::RecvError;
+
+const DEFAULT_LIMIT: u32 = 100;
+/// One more is read, to know whether there are older ones.
+const MOST: u32 = Filter::LARGEST_PAGE as u32 - 1;
+
+/// Entries, newest first, and whether there are older ones. Reads the disk: not
+/// for a task of the runtime.
+pub(super) fn entries(broker: &Broker, filter: &TimelineFilter) -> Result<(Vec<TimelineEntry>, bool), LedgerError> {
+    let limit = if filter.limit == 0 { DEFAULT_LIMIT } else { filter.limit.min(MOST) } as usize;
+    let mut records = broker.ledger().timeline(&Filter {
+        agent: filter.agent.clone(),
+        account: filter.account.clone(),
+        effect: filter.effect,
+        decision: filter.decision,
+        request: filter.request.clone(),
+        since: filter.since,
+        before_index: filter.before,
+        kinds: shown_kinds(),
+        limit: limit + 1,
+        ..Filter::default()
+    })?;
+    let more = records.len() > limit;
+    records.truncate(limit);
+    let entries = records.into_iter().map(|r| entry(broker, r)).collect::<Result<_, _>>()?;
+    Ok((entries, more))
+}
+
+/// Outcomes stand with their requests, not as lines of their own.
+fn shown_kinds() -> Vec<Kind> {
+    Kind::ALL.into_iter().filter(|kind| *kind != Kind::Settled).collect()
+}
+
+/// One record with its outcome.
+fn entry(broker: &Broker, recorded: Recorded) -> Result<TimelineEntry, LedgerError> {
+    let settled = match &recorded.record.event {
+        Event::Requested(requested) => broker.ledger().record_of(&requested.request)?.1,
+        _ => None,
+    };
+    Ok(TimelineEntry {
+        index: recorded.index,
+        at: recorded.record.at,
+        event: recorded.record.event,
+        settled: settled.and_then(|r| match r.record.event {
+            Event::Settled(settled) => Some(settled),
+            _ => None,
+        }),
+    })
+}
+
+/// The entry that a new record makes or changes.
+fn changed(broker: &Broker, recorded: &Recorded) -> Option<TimelineEntry> {
+    match &recorded.record.event {
+        Event::Settled(settled) => {
+            let before = broker.ledger().record_of(&settled.request).ok()?.0?;
+            Some(TimelineEntry {
+                index: before.index,
+                at: before.record.at,
+                event: before.record.event,
+                settled: Some(settled.clone()),
+            })
+        }
+        event => Some(TimelineEntry {
+            index: recorded.index,
+            at: recorded.record.at,
+            event: event.clone(),
+            settled: None,
+        }),
+    }
+}
+
+/// Tells every surface of each new entry, from a thread that may read the disk.
+pub(super) fn tell_surfaces(authority: &Arc<Authority>) {
+    let broker = authority.broker.clone();
+    let mut records = broker.ledger().subscribe();
+    tokio::spawn(async move {
+        loop {
+            match records.recv().await {
+                // Nobody looks: nothing to work out.
+                Ok(_) if !broker.desk().has_window() => {}
+                Ok(recorded) => {
+                    let reading = broker.clone();
+                    let entry = tokio::task::spawn_blocking(move || changed(&reading, &recorded)).await;
+                    if let Ok(Some(entry)) = entry {
+                        broker.desk().tell(&ToSurface::Entry(Box::new(entry)));
+                    }
+                }
+                // Under load some are left out; the timeline has them all.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            }
+        }
+    });
+}
+
+/// Answers `countersign timeline`, and goes on when it follows.
+pub(super) async fn give(authority: &Arc<Authority>, stream: &mut UnixStream, filter: TimelineFilter, follow: bool) -> io::Result<()> {
+    let mut records = authority.broker.ledger().subscribe();
+    let broker = authority.broker.clone();
+    let wanted = filter.clone();
+    let found = tokio::task::spawn_blocking(move || entries(&broker, &wanted)).await.map_err(io::Error::other)?;
+    let (entries, more) = match found {
+        Ok(found) => found,
+        Err(e) => return wire::write(stream, &failed(exit::FAILED, e.to_string())).await,
+    };
+    wire::write(stream, &Reply::Timeline { entries, more }).await?;
+    while follow {
+        let recorded = match records.recv().await {
+            Ok(recorded) => recorded,
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return Ok(()),
+        };
+        let broker = authority.broker.clone();
+        let entry = tokio::task::spawn_blocking(move || changed(&broker, &recorded)).await.map_err(io::Error::other)?;
+        if let Some(entry) = entry.filter(|e| matches(&filter, e)) {
+            wire::write(stream, &Reply::Timeline { entries: vec![entry], more: false }).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether an entry is one that the filter asks for.
+fn matches(filter: &TimelineFilter, entry: &TimelineEntry) -> bool {
+    let narrow = filter.account.is_some() || filter.effect.is_some() || filter.decision.is_some();
+    match &entry.event {
+        Event::Requested(r) => {
+            filter.agent.as_ref().is_none_or(|a| a == &r.agent)
+                && filter.account.as_ref().is_none_or(|a| Some(a) == r.account.as_ref())
+                && filter.effect.is_none_or(|e| r.action.as_ref().is_some_and(|a| a.effects.has(e)))
+                && filter.decision.is_none_or(|d| d == r.decision)
+                && filter.request.as_ref().is_none_or(|q| q == &r.request)
+        }
+        Event::RunStarted(r) => !narrow && filter.request.is_none() && filter.agent.as_ref().is_none_or(|a| a == &r.agent),
+        _ => !narrow && filter.request.is_none() && filter.agent.is_none(),
+    }
+}
