@@ -1,0 +1,54 @@
+//! `cargo xtask …`: what people and CI type.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a command is meant to print
+
+mod deny;
+mod packages;
+mod play;
+mod shell;
+mod test;
+mod tidy;
+mod ui;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  setup         installs what building and testing need (system packages, npm packages)
+  run           builds everything and starts Countersign on your desktop
+  demo          builds everything and plays the incidents on a desktop without a screen
+  test [--long] checks, builds and tests everything; --long draws more random cases
+  ci            the same as test: what CI runs
+  tidy          only the rules of the code base
+  deny          only the licences, bans and sources of dependencies
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args.as_slice() {
+        ["setup"] => packages::install(packages::ALL).and_then(|()| ui::install()),
+        ["run"] => play::run(),
+        ["demo"] => play::demo(),
+        ["test" | "ci"] => test::all(test::Length::Usual),
+        ["test" | "ci", "--long"] => test::all(test::Length::Long),
+        ["tidy"] => tidy::run(),
+        ["deny"] => deny::check(),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        other => {
+            eprintln!("xtask: unknown command: {}\n\n{USAGE}", other.join(" "));
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("\nxtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
