@@ -1,4 +1,8 @@
 //! `[accounts.NAME]`
+//!
+//! `plaintext = true` is the one setting that lets requests, and a credential
+//! with them, travel unencrypted. It changes the default port from 443 to 80,
+//! excludes `ca`, and has a line of its own in the summary that a human accepts.
 
 use crate::config::KindDefaults;
 use crate::hosts::{self, Place};

@@ -58,12 +58,21 @@ fn main() {
         }
         let policies = Policies::parse(&files).unwrap();
         for (what, action) in [("routine read", &read), ("bulk deletion", &clear)] {
-            let times = 20_000;
-            let begin = Instant::now();
-            for _ in 0..times {
-                std::hint::black_box(policies.judge(&agent, &account, action, &Recent::default()));
-            }
-            let each = begin.elapsed().as_secs_f64() * 1e6 / f64::from(times);
+            // The quickest of many batches: the others had company.
+            let times = 500;
+            let batch = |_| {
+                let begin = Instant::now();
+                for _ in 0..times {
+                    std::hint::black_box(policies.judge(
+                        &agent,
+                        &account,
+                        action,
+                        &Recent::default(),
+                    ));
+                }
+                begin.elapsed().as_secs_f64() * 1e6 / f64::from(times)
+            };
+            let each = (0..40).map(batch).fold(f64::INFINITY, f64::min);
             println!("{:>5} rules, {what}: {each:.1} µs", policies.ids().count());
         }
     }
