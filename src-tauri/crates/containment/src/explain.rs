@@ -13,7 +13,10 @@ pub fn explain(spec: &RunSpec) -> Result<Vec<String>, ContainmentError> {
     let places = Places::of(&owner, |name| std::env::var_os(name), &spec.hidden);
     let folder = places.working_folder(&spec.folder)?;
     let mut lines = vec![
-        format!("It reads and writes {}.", folder.display()),
+        format!(
+            "It reads and writes {}, and any secret that lies there (a .env file, say).",
+            folder.display()
+        ),
         "It reads the system's programs (/usr) and a few settings of /etc.".to_owned(),
     ];
     if folder.join(".git").is_dir() {
@@ -52,4 +55,37 @@ pub fn explain(spec: &RunSpec) -> Result<Vec<String>, ContainmentError> {
         "Stopping it kills every process it has started, at once.".to_owned(),
     ]);
     Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(folder: &std::path::Path) -> RunSpec {
+        RunSpec {
+            argv: vec!["agent".into()],
+            folder: folder.into(),
+            gateway: "/nowhere/gateway".into(),
+            ask: None,
+            ca_pem: String::new(),
+            placeholders: Vec::new(),
+            program: "/nowhere/program".into(),
+            limits: crate::Limits::default(),
+            hidden: Vec::new(),
+            read_only: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_explanation_names_the_folder_and_the_only_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let words = explain(&spec(folder.path())).unwrap().join("\n");
+        assert!(words.contains(folder.path().to_str().unwrap()), "{words}");
+        assert!(words.contains("no network but its gateway"), "{words}");
+    }
+
+    #[test]
+    fn a_folder_that_would_be_refused_is_refused_here_too() {
+        assert!(explain(&spec(std::path::Path::new("/"))).is_err());
+    }
 }

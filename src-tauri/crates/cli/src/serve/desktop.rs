@@ -5,6 +5,7 @@
 //! waits for the runtime.
 
 use super::{Authority, acts, timeline};
+use command_fds::{CommandFdExt as _, FdMapping};
 use countersign_broker::SurfaceId;
 use countersign_model::Assurance;
 use countersign_protocol::frame;
@@ -23,6 +24,8 @@ use tokio::sync::mpsc;
 /// The name of this surface in `status`.
 pub(super) const NAME: &str = "desktop";
 const PROGRAM: &str = "countersign-desktop";
+/// On which descriptor it finds its end of the pair.
+const SOCKET: i32 = 3;
 /// A tray app that lived this long has not just failed to start.
 const LIVED: Duration = Duration::from_secs(10);
 /// After so many failed starts in a row it is given up, and `status` says so.
@@ -66,13 +69,12 @@ fn once(authority: &Arc<Authority>, runtime: &Handle) -> io::Result<()> {
 }
 
 fn start(theirs: UnixStream) -> io::Result<Child> {
-    Command::new(program()?)
-        // Its end of the pair is its standard input: no other descriptor is
-        // handed on.
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(Stdio::null())
-        .env(FD_VARIABLE, "0")
-        .spawn()
+    let mut command = Command::new(program()?);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).env(FD_VARIABLE, SOCKET.to_string());
+    // The one descriptor that is handed on; all others close at exec.
+    let socket = FdMapping { parent_fd: OwnedFd::from(theirs), child_fd: SOCKET };
+    command.fd_mappings(vec![socket]).map_err(io::Error::other)?;
+    command.spawn()
 }
 
 /// The tray app lies beside this program.

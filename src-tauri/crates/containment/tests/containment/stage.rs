@@ -45,7 +45,13 @@ impl Stage {
             root,
         };
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
-        std::fs::copy(env!("CARGO_BIN_EXE_containment-probe"), path.join("probe")).unwrap();
+        // Copied by another process: a program that this one holds open for writing
+        // while a test in another thread forks cannot be executed (ETXTBSY).
+        let copied = Command::new("cp")
+            .arg(env!("CARGO_BIN_EXE_containment-probe"))
+            .arg(path.join("probe"))
+            .status();
+        assert!(copied.unwrap().success());
         std::fs::set_permissions(path.join("probe"), PermissionsExt::from_mode(0o755)).unwrap();
         for private in [&stage.home, &stage.folder, &path.join("authority")] {
             stage.make_folder(private);
