@@ -22,21 +22,26 @@ const QUEUE: usize = 1024;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Makes a call, unless nobody wants it any more.
-type Job = Box<dyn FnOnce(&mut Items) -> Outcome + Send>;
+type Job = Box<dyn FnOnce(&mut Items) -> Option<Done> + Send>;
 
-/// What a call says about the store.
-enum Outcome {
-    Answered,
-    Hung,
-    NotAsked,
+/// A call that was made.
+struct Done {
+    /// The store gave up waiting for the keyring.
+    hung: bool,
+    /// Tells whoever waits. Done last, so that their next call sees the pulse.
+    tell: Box<dyn FnOnce() + Send>,
 }
 
-impl Outcome {
-    fn of<T>(result: &Result<T, VaultError>) -> Self {
-        match result {
-            Err(VaultError::TimedOut) => Self::Hung,
-            _ => Self::Answered,
-        }
+impl Done {
+    fn new<T: Send + 'static>(
+        result: Result<T, VaultError>,
+        tell: impl FnOnce(Result<T, VaultError>) + Send + 'static,
+    ) -> Option<Self> {
+        let hung = matches!(result, Err(VaultError::TimedOut));
+        Some(Self {
+            hung,
+            tell: Box::new(move || tell(result)),
+        })
     }
 }
 
@@ -45,7 +50,7 @@ impl Outcome {
 struct Pulse {
     /// Since when it has been in the call that it is in.
     busy: Option<Moment>,
-    /// When the last call ended without an answer; none after one with.
+    /// When a call last stayed without an answer; none after one with.
     hung: Option<Moment>,
 }
 
@@ -113,17 +118,16 @@ impl StoreThread {
         let (reply, answer) = oneshot::channel();
         self.enqueue(Box::new(move |items| {
             if reply.is_closed() {
-                return Outcome::NotAsked;
+                return None;
             }
-            let result = op(items);
-            let outcome = Outcome::of(&result);
-            let _ = reply.send(result);
-            outcome
+            Done::new(op(items), |result| {
+                let _ = reply.send(result);
+            })
         }))?;
         match tokio::time::timeout(self.limit, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(died()),
-            Err(_) => Err(VaultError::TimedOut),
+            Err(_) => Err(self.given_up()),
         }
     }
 
@@ -137,20 +141,26 @@ impl StoreThread {
         let skip = Arc::clone(&given_up);
         self.enqueue(Box::new(move |items| {
             if skip.load(Ordering::Acquire) {
-                return Outcome::NotAsked;
+                return None;
             }
-            let result = op(items);
-            let outcome = Outcome::of(&result);
-            let _ = reply.send(result);
-            outcome
+            Done::new(op(items), move |result| {
+                let _ = reply.send(result);
+            })
         }))?;
         let result = answer.recv_timeout(self.limit);
         given_up.store(true, Ordering::Release);
         match result {
             Ok(result) => result,
-            Err(RecvTimeoutError::Timeout) => Err(VaultError::TimedOut),
+            Err(RecvTimeoutError::Timeout) => Err(self.given_up()),
             Err(RecvTimeoutError::Disconnected) => Err(died()),
         }
+    }
+
+    /// Whoever gave up waiting says so, for those who come after: the thread
+    /// may be about to notice the same, or be stuck for long.
+    fn given_up(&self) -> VaultError {
+        update(&self.pulse, |pulse| pulse.hung = Some(Moment::now()));
+        VaultError::TimedOut
     }
 
     fn enqueue(&self, job: Job) -> Result<(), VaultError> {
@@ -189,26 +199,22 @@ fn work(
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         };
-        let hung = read(pulse).hung;
-        write(
-            pulse,
-            Pulse {
-                busy: Some(Moment::now()),
-                hung,
-            },
-        );
+        update(pulse, |pulse| pulse.busy = Some(Moment::now()));
         // A panic in a store crate must not take the vault with it. Whoever
         // waits hears of it, since the reply's sender is dropped.
-        let outcome = catch_unwind(AssertUnwindSafe(|| job(&mut items))).unwrap_or_else(|_| {
+        let done = catch_unwind(AssertUnwindSafe(|| job(&mut items))).unwrap_or_else(|_| {
             items.reset();
-            Outcome::Answered
+            None
         });
-        let hung = match outcome {
-            Outcome::Answered => None,
-            Outcome::Hung => Some(Moment::now()),
-            Outcome::NotAsked => hung,
-        };
-        write(pulse, Pulse { busy: None, hung });
+        update(pulse, |pulse| {
+            pulse.busy = None;
+            if let Some(done) = &done {
+                pulse.hung = done.hung.then(Moment::now);
+            }
+        });
+        if let Some(done) = done {
+            (done.tell)();
+        }
         resting = false;
     }
 }
@@ -217,8 +223,8 @@ fn read(pulse: &Mutex<Pulse>) -> Pulse {
     *pulse.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn write(pulse: &Mutex<Pulse>, now: Pulse) {
-    *pulse.lock().unwrap_or_else(PoisonError::into_inner) = now;
+fn update(pulse: &Mutex<Pulse>, change: impl FnOnce(&mut Pulse)) {
+    change(&mut pulse.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
 fn died() -> VaultError {

@@ -1,7 +1,6 @@
 use super::*;
 use crate::store::memory::Memory;
 use std::sync::atomic::AtomicUsize;
-use std::time::Instant;
 
 const LIMIT: Duration = Duration::from_millis(150);
 
@@ -20,11 +19,10 @@ async fn a_store_that_hangs_is_given_up_and_later_calls_are_refused_at_once() {
     memory.with(|s| s.delay = Duration::from_millis(600));
     assert_eq!(thread.call(list).await, Err(VaultError::TimedOut));
     memory.with(|s| s.delay = Duration::ZERO);
-    let begun = Instant::now();
     for _ in 0..1000 {
         assert_eq!(thread.call(list).await, Err(VaultError::TimedOut));
     }
-    assert!(begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
+    assert_eq!(memory.with(|s| s.calls), 1);
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert_eq!(thread.call(list).await, Ok(0));
 }
@@ -107,15 +105,10 @@ async fn after_a_call_that_hung_one_at_a_time_tries_again_and_the_rest_are_refus
     memory.with(|s| s.fail = Some(VaultError::TimedOut));
     assert_eq!(thread.call(list).await, Err(VaultError::TimedOut));
     memory.with(|s| s.delay = Duration::from_millis(100));
-    let begun = Instant::now();
-    for _ in 0..100 {
+    for _ in 0..1000 {
         assert_eq!(thread.call(list).await, Err(VaultError::TimedOut));
     }
-    assert!(
-        begun.elapsed() < Duration::from_millis(100),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert_eq!(memory.with(|s| s.calls), 1);
     tokio::time::sleep(PAUSE).await;
     memory.with(|s| s.fail = None);
     let trial = thread.clone();

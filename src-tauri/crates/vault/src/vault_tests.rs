@@ -124,21 +124,23 @@ async fn what_is_not_asked_for_again_is_dropped_by_itself() {
     assert_eq!(vault.0.cache.len(), 0);
 }
 
+#[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_cached_credential_is_shown_twenty_thousand_times_a_second() {
+async fn a_cached_credential_is_shown_twenty_thousand_times_in_a_second_of_one_processor() {
+    use nix::time::{ClockId, clock_gettime};
+    // The processor time of this thread: other tests run beside it.
+    let used = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap());
     let vault = vault(&Memory::default(), LONG);
     let bearer = account(CredentialKind::Bearer);
     let version = vault.set(&id(), secret("canary-first")).await.unwrap();
     vault.present(&bearer, &version).await.unwrap();
-    let begun = Instant::now();
+    let begun = used();
     for _ in 0..20_000 {
         vault.present(&bearer, &version).await.unwrap();
     }
-    assert!(
-        begun.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        begun.elapsed()
-    );
+    let took = used() - begun;
+    println!("20,000 in {took:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
 fn slow_grant(n: usize) -> String {

@@ -22,6 +22,9 @@ pub(crate) struct State {
     pub(crate) puts_left: Option<usize>,
     /// Puts are answered, and not kept.
     pub(crate) forgets: bool,
+    /// So many calls came.
+    pub(crate) calls: usize,
+    /// So many of them read an item.
     pub(crate) gets: usize,
 }
 
@@ -36,7 +39,10 @@ impl Memory {
             .unwrap_or_else(std::sync::PoisonError::into_inner))
     }
     fn enter(&self) -> Result<(), VaultError> {
-        let delay = self.with(|s| s.delay);
+        let delay = self.with(|s| {
+            s.calls += 1;
+            s.delay
+        });
         std::thread::sleep(delay);
         assert!(
             !self.with(|s| std::mem::take(&mut s.panic_once)),
