@@ -19,13 +19,18 @@
 //! 5. `smuggled`: overridden methods and paths, and credentials of the agent's
 //!    own. No rule lowers these.
 //!
+//! `bulk` is an operation that acts on two or more objects at once, or on a
+//! number that nobody can tell, at an endpoint made for that. An operation on
+//! one object is never `bulk`, however much the object holds; a mail to many is
+//! one mail, and its recipients are counted.
+//!
 //! # Invariants
 //!
 //! - The result's effects are never empty.
 //! - `routine` means: every layer was sure, the effects are exactly `read`, and
 //!   nothing in the request can be read in two ways.
 //! - What could not be read counts as the worst that it could have said.
-//! - Foreign values reach [`Words`] only as foreign spans.
+//! - Foreign values reach [`Recognised::words`] only as foreign spans.
 //! - No input panics, and no input takes more than linear time and memory.
 
 mod body;

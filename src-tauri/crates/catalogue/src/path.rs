@@ -31,6 +31,10 @@ impl Segments {
             .collect::<Option<Vec<_>>>()
             .map(Self)
     }
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
     /// The decoded segments.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
@@ -116,6 +120,28 @@ fn piece(segment: &str) -> Piece<'_> {
 
 fn pieces(template: &str) -> impl Iterator<Item = Piece<'_>> {
     template.split('/').filter(|s| !s.is_empty()).map(piece)
+}
+
+/// How many segments a template takes: exactly, or at least when it has a rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Length {
+    fixed: usize,
+    open: bool,
+}
+
+impl Length {
+    /// Of a template.
+    pub(crate) fn of(template: &str) -> Self {
+        let open = pieces(template).any(|piece| matches!(piece, Piece::Rest(_)));
+        Self {
+            fixed: pieces(template).count() - usize::from(open),
+            open,
+        }
+    }
+    /// Whether a path of so many segments can match. Spares most comparisons.
+    pub(crate) const fn allows(self, segments: usize) -> bool {
+        segments == self.fixed || (self.open && segments > self.fixed)
+    }
 }
 
 /// Matches a template such as `/users/{id}/files/{path**}`.

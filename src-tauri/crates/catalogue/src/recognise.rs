@@ -151,9 +151,9 @@ fn doubt_what_is_ambiguous(
 /// Whether verdict, words or preview depend on the body. When they do not, the
 /// gateway may stream it and pass [`BodyView::Streaming`].
 ///
-/// `host` is the one that matched the account: its tables say which operations
-/// take content of any size. On hosts that no table describes, pictures,
-/// archives and plain bytes may stream.
+/// Tables say which operations take content of any size (`opaque`). On hosts
+/// that no table describes, pictures, archives and plain bytes may stream, by
+/// their stated media type. All else is read, so that people see it.
 #[must_use]
 pub fn needs_body(
     account: &Account,

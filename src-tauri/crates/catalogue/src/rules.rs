@@ -116,7 +116,11 @@ fn precision(path: &str) -> Vec<u8> {
         "*" => 1,
         _ => 2,
     };
-    pattern(path).iter().map(weigh).chain(std::iter::once(1)).collect()
+    pattern(path)
+        .iter()
+        .map(weigh)
+        .chain(std::iter::once(1))
+        .collect()
 }
 
 #[cfg(test)]

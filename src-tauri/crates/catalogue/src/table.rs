@@ -15,7 +15,7 @@
 
 use crate::inspect::{Inspector, inspector};
 use crate::judgement::{Facts, Judgement};
-use crate::path::{self, Params, Segments};
+use crate::path::{self, Length, Params, Segments};
 use crate::{github, gmail, slack};
 use countersign_model::{Effect, Effects};
 use std::cmp::Ordering;
@@ -30,6 +30,8 @@ pub(crate) struct Entry {
     pub(crate) methods: &'static str,
     /// Its path template.
     pub(crate) template: &'static str,
+    /// How many segments its template takes.
+    pub(crate) length: Length,
     /// Its name.
     pub(crate) operation: &'static str,
     /// What it does whatever its body says. Never empty.
@@ -113,7 +115,11 @@ impl Table {
     /// The operation that says most about a request.
     pub(crate) fn find(&self, host: &str, method: &str, path: &Segments) -> Option<Found> {
         let mut best: Option<Found> = None;
-        for entry in self.entries().iter().filter(|e| e.answers(host, method)) {
+        let candidates = self
+            .entries()
+            .iter()
+            .filter(|e| e.length.allows(path.len()) && e.answers(host, method));
+        for entry in candidates {
             let Some(params) = path::matches(entry.template, path) else {
                 continue;
             };
@@ -127,7 +133,7 @@ impl Table {
                         entry: *entry,
                         params,
                         ambiguous: false,
-                    })
+                    });
                 }
                 // Two readings: both sets of effects, and no certainty.
                 Ordering::Equal => {
@@ -206,6 +212,7 @@ fn entry(hosts: &'static str, line: &'static str) -> Option<Entry> {
         hosts,
         methods,
         template,
+        length: Length::of(template),
         operation,
         effects,
         object,

@@ -196,7 +196,9 @@ pub(crate) fn by_rule(method: &str, target: &str, effects: countersign_model::Ef
         (Effect::Bulk, "Change many things at "),
     ];
     match VERBS.iter().find(|(effect, _)| effects.has(*effect)) {
-        Some((_, verb)) => Words::new(*verb).foreign(format!("{target} ({method})")),
+        Some((_, verb)) => Words::new(*verb)
+            .foreign(target)
+            .ours(format!(" ({method})")),
         None => by_method(method, target),
     }
 }

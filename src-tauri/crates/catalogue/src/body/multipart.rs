@@ -44,7 +44,9 @@ pub(crate) fn parts(content_type: &[u8], body: &[u8]) -> Option<Vec<Part>> {
                 // The reader leaves it where it stands.
                 PartType::Message(_) => {
                     let (start, end) = (part.raw_body_offset(), part.raw_end_offset());
-                    text.get(start as usize..end as usize).unwrap_or_default().to_vec()
+                    text.get(start as usize..end as usize)
+                        .unwrap_or_default()
+                        .to_vec()
                 }
                 _ => part.contents().to_vec(),
             },

@@ -2,6 +2,7 @@
 
 mod github;
 mod gmail;
+mod mail;
 mod plain;
 mod properties;
 mod slack;

@@ -59,7 +59,7 @@ fn the_users_rule_may_raise_and_lower() {
     assert_eq!(known.operation, "POST /posts");
     assert_eq!(
         known.words.to_string(),
-        "Publish at “forum.example/posts (POST)”"
+        "Publish at “forum.example/posts” (POST)"
     );
     assert!(known.preview.whole && known.decided_by.contains("rule"));
 

@@ -65,6 +65,31 @@ fn types() -> impl Strategy<Value = Vec<HeaderField>> {
     })
 }
 
+/// The lines that mails are made of, in any order.
+fn mail_line() -> impl Strategy<Value = String> {
+    let known = prop::sample::select(vec![
+        "To: a@a.example, b@a.example\r\n",
+        "Bcc: x:y@a.example,;\r\n",
+        "Subject: =?utf-8?b?w6Q=?=\n",
+        "Content-Type: multipart/mixed; boundary=b\r\n",
+        "Content-Type: multipart/alternative;\r\n boundary=\"c\"\r\n",
+        "Content-Type: message/rfc822\r\n",
+        "Content-Type: text/html; charset=utf-16\r\n",
+        "Content-Transfer-Encoding: base64\r\n",
+        "Content-Transfer-Encoding: quoted-printable\r\n",
+        "Content-Disposition: form-data; name=\"a\"; filename*=utf-8''%e2\r\n",
+        "\r\n",
+        "\n",
+        "--b\r\n",
+        "--b--\r\n",
+        "--c\n",
+        "--c--",
+        "VG86IGFAYS5leGFtcGxl\r\n",
+        "=C3=A4=\r\n",
+    ]);
+    prop_oneof![8 => known.prop_map(str::to_owned), 1 => "[ -~\r\n]{0,20}", 1 => ".{0,10}"]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
 
@@ -135,6 +160,20 @@ proptest! {
             .typed("message/rfc822", mail.as_bytes()).judge();
         for address in to.iter().chain(&bcc) {
             prop_assert!(known.objects.listed.iter().any(|o| o.raw() == address), "{}", address);
+        }
+    }
+
+    #[test]
+    fn no_mail_panics(lines in prop::collection::vec(mail_line(), 0..24), cut in 0usize..400) {
+        let mut mail = lines.concat().into_bytes();
+        mail.truncate(cut.max(1));
+        for (kind, path) in [
+            ("message/rfc822", "/upload/gmail/v1/users/me/messages/send"),
+            ("multipart/related; boundary=b", "/upload/gmail/v1/users/me/drafts"),
+            ("multipart/form-data; boundary=\"c\"", "/batch"),
+        ] {
+            let known = draft("gmail", &format!("POST {path}")).typed(kind, &mail).judge();
+            prop_assert!(!known.routine && !known.effects.is_empty());
         }
     }
 
