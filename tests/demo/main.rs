@@ -4,10 +4,10 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // it tells a story
 
 mod stage;
+mod story;
 
 use stage::Stage;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -15,11 +15,12 @@ fn main() -> ExitCode {
         eprintln!("usage: countersign-demo FOLDER");
         return ExitCode::from(2);
     };
-    match play(&folder) {
-        Ok(stage) => {
+    let played = Stage::open(&folder).and_then(story::play);
+    match played {
+        Ok(()) => {
             println!(
                 "\nScreenshots, timeline, ledger and narration: {}",
-                stage.folder().display()
+                folder.display()
             );
             ExitCode::SUCCESS
         }
@@ -28,11 +29,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn play(folder: &Path) -> io::Result<Stage> {
-    let mut stage = Stage::open(folder)?;
-    stage.say("A desktop, nobody at it yet.")?;
-    stage.picture("desktop")?;
-    Ok(stage)
 }

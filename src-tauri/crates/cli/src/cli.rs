@@ -120,7 +120,12 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) explain: bool,
     /// The command
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true,
+        value_name = "CMD"
+    )]
     pub(crate) argv: Vec<OsString>,
 }
 
@@ -303,8 +308,14 @@ fn decision(text: &str) -> Result<Decision, String> {
 pub(crate) fn main() -> ExitCode {
     let Cli { command, json } = Cli::parse();
     let done = match command {
-        Command::Serve { desktop, passphrase_file } => {
-            return serve::serve(&serve::Options { desktop, passphrase_file });
+        Command::Serve {
+            desktop,
+            passphrase_file,
+        } => {
+            return serve::serve(&serve::Options {
+                desktop,
+                passphrase_file,
+            });
         }
         Command::Run(run) => return command::run::run(run),
         Command::Desktop => command::desktop::open(),
@@ -319,10 +330,18 @@ pub(crate) fn main() -> ExitCode {
         Command::Timeline(wanted) => command::ask::timeline(wanted, json),
         Command::Deny { id, because } => command::ask::deny(id, because, json),
         Command::Ledger { what } => command::ledger::ledger(what, json),
-        Command::Policy { what: Policy::Check { file } } => command::explain::policy(&file, json),
-        Command::Catalogue { what: Catalogue::Explain { method, url, headers, body } } => {
-            command::explain::catalogue(&method, &url, &headers, body.as_deref(), json)
-        }
+        Command::Policy {
+            what: Policy::Check { file },
+        } => command::explain::policy(&file, json),
+        Command::Catalogue {
+            what:
+                Catalogue::Explain {
+                    method,
+                    url,
+                    headers,
+                    body,
+                },
+        } => command::explain::catalogue(&method, &url, &headers, body.as_deref(), json),
         Command::Shutdown => command::ask::shutdown(json),
     };
     match done {

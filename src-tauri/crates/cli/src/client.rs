@@ -48,7 +48,10 @@ impl Client {
 
     /// Sends the secret that follows a message.
     pub(crate) fn send_secret(&mut self, secret: &[u8]) -> Result<(), Failure> {
-        self.0.write_all(secret).and_then(|()| self.0.flush()).map_err(lost)
+        self.0
+            .write_all(secret)
+            .and_then(|()| self.0.flush())
+            .map_err(lost)
     }
 
     /// The next reply. A refusal is a [`Failure`].

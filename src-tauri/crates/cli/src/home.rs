@@ -32,16 +32,28 @@ impl Home {
     pub(crate) fn find() -> Result<Self, HomeError> {
         let runtime = runtime_folder()?;
         if let Some(home) = absolute("COUNTERSIGN_HOME") {
-            return Ok(Self { config: home.clone(), state: home.join("state"), runtime });
+            return Ok(Self {
+                config: home.clone(),
+                state: home.join("state"),
+                runtime,
+            });
         }
         let home = absolute("HOME").ok_or(HomeError::Nowhere)?;
         if cfg!(target_os = "macos") {
             let support = home.join("Library/Application Support/Countersign");
-            return Ok(Self { config: support.clone(), state: support.join("state"), runtime });
+            return Ok(Self {
+                config: support.clone(),
+                state: support.join("state"),
+                runtime,
+            });
         }
         let config = absolute("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config"));
         let state = absolute("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state"));
-        Ok(Self { config: config.join("countersign"), state: state.join("countersign"), runtime })
+        Ok(Self {
+            config: config.join("countersign"),
+            state: state.join("countersign"),
+            runtime,
+        })
     }
 
     /// Makes the folders, for their owner alone.
@@ -94,7 +106,11 @@ impl Home {
     }
     /// What no agent may see.
     pub(crate) fn hidden(&self) -> Vec<PathBuf> {
-        vec![self.config.clone(), self.state.clone(), self.runtime.clone()]
+        vec![
+            self.config.clone(),
+            self.state.clone(),
+            self.runtime.clone(),
+        ]
     }
 }
 
@@ -104,7 +120,9 @@ pub(crate) const CONFIG_NAME: &str = "countersign.toml";
 pub(crate) const POLICIES_NAME: &str = "policies";
 
 fn absolute(variable: &str) -> Option<PathBuf> {
-    std::env::var_os(variable).map(PathBuf::from).filter(|p| p.is_absolute())
+    std::env::var_os(variable)
+        .map(PathBuf::from)
+        .filter(|p| p.is_absolute())
 }
 
 fn runtime_folder() -> Result<PathBuf, HomeError> {
@@ -122,12 +140,23 @@ fn runtime_folder() -> Result<PathBuf, HomeError> {
 /// Makes a folder for its owner alone, and refuses one that is not.
 pub(crate) fn make_private(folder: &Path) -> Result<(), HomeError> {
     use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
-    let failed = |source| HomeError::Make { path: folder.to_owned(), source };
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    let failed = |source| HomeError::Make {
+        path: folder.to_owned(),
+        source,
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(failed)?;
     let found = std::fs::symlink_metadata(folder).map_err(failed)?;
     // A link to a folder of ours is the user's own doing (dotfiles); what
     // counts is whose it is in the end.
-    let found = if found.is_symlink() { std::fs::metadata(folder).map_err(failed)? } else { found };
+    let found = if found.is_symlink() {
+        std::fs::metadata(folder).map_err(failed)?
+    } else {
+        found
+    };
     if !found.is_dir() || found.uid() != nix::unistd::getuid().as_raw() {
         return Err(HomeError::NotOurs(folder.to_owned()));
     }

@@ -15,7 +15,10 @@ fn main() -> ExitCode {
     #[cfg(target_os = "linux")]
     {
         let mut arguments = std::env::args_os();
-        if arguments.nth(1).is_some_and(|a| a == countersign_containment::init::SUBCOMMAND) {
+        if arguments
+            .nth(1)
+            .is_some_and(|a| a == countersign_containment::init::SUBCOMMAND)
+        {
             return countersign_containment::init::main();
         }
     }

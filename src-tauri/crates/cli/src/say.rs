@@ -1,5 +1,9 @@
 //! What people read on a terminal: the only file that prints.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command prints")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command prints"
+)]
 
 use crate::serve::Authority;
 use countersign_model::{Assurance, Decision, Event, Foreign, Outcome, Timestamp};
@@ -56,7 +60,9 @@ pub(crate) fn ask_hidden(prompt: &str) -> io::Result<Secret> {
     tcsetattr(&stdin, SetArg::TCSAFLUSH, &before)?;
     eprintln!();
     read?;
-    Ok(Secret::new(typed.trim_end_matches(['\n', '\r']).as_bytes().to_vec()))
+    Ok(Secret::new(
+        typed.trim_end_matches(['\n', '\r']).as_bytes().to_vec(),
+    ))
 }
 
 /// A run without a sandbox begins.
@@ -73,7 +79,11 @@ pub(crate) fn asking() {
 
 /// The authority is ready.
 pub(crate) fn started(authority: &Authority, asks_here: bool, notes: &[String]) {
-    eprintln!("Countersign {} is running (process {}).", env!("CARGO_PKG_VERSION"), std::process::id());
+    eprintln!(
+        "Countersign {} is running (process {}).",
+        env!("CARGO_PKG_VERSION"),
+        std::process::id()
+    );
     eprintln!("Configuration: {}", authority.home.config_file().display());
     if asks_here {
         eprintln!("Questions are asked here. Stop everything with: countersign stop");
@@ -85,7 +95,11 @@ pub(crate) fn started(authority: &Authority, asks_here: bool, notes: &[String]) 
 
 /// The stop is engaged.
 pub(crate) fn stopped(stop: &StopView) {
-    println!("\n■ Stopped by {} at {}. Go on with: countersign resume", trigger(stop), time(stop.since));
+    println!(
+        "\n■ Stopped by {} at {}. Go on with: countersign resume",
+        trigger(stop),
+        time(stop.since)
+    );
 }
 
 /// A question is over without an answer from here.
@@ -148,9 +162,18 @@ pub(crate) fn question_block(question: &Question) -> String {
 
 fn request_lines(out: &mut String, question: &Question, r: &RequestQuestion) {
     let a = &r.action;
-    let times = if question.times > 1 { format!("  ×{}", question.times) } else { String::new() };
+    let times = if question.times > 1 {
+        format!("  ×{}", question.times)
+    } else {
+        String::new()
+    };
     let contained = if r.contained { "" } else { " (not contained)" };
-    let _ = writeln!(out, "{}{contained} wants to:  {}{times}", r.agent, a.words.shown(VALUE));
+    let _ = writeln!(
+        out,
+        "{}{contained} wants to:  {}{times}",
+        r.agent,
+        a.words.shown(VALUE)
+    );
     let place = if a.environment.0.is_empty() {
         a.account.to_string()
     } else if a.environment.is_production() {
@@ -160,10 +183,18 @@ fn request_lines(out: &mut String, question: &Question, r: &RequestQuestion) {
     };
     let _ = writeln!(out, "  Where    {place}");
     let _ = writeln!(out, "  Effects  {}", a.effects);
-    let _ = writeln!(out, "  Request  {}   id {}", r.target.quoted(VALUE * 2), r.request);
+    let _ = writeln!(
+        out,
+        "  Request  {}   id {}",
+        r.target.quoted(VALUE * 2),
+        r.request
+    );
     if !a.objects.listed.is_empty() {
         let listed: Vec<_> = a.objects.listed.iter().map(|o| o.quoted(VALUE)).collect();
-        let count = a.objects.count.map_or_else(|| "an unknown number".into(), |n| n.to_string());
+        let count = a
+            .objects
+            .count
+            .map_or_else(|| "an unknown number".into(), |n| n.to_string());
         let _ = writeln!(out, "  Objects  {count}: {}", listed.join(", "));
     }
     let _ = writeln!(out, "  Task     {}", r.task.quoted(VALUE * 2));
@@ -171,7 +202,12 @@ fn request_lines(out: &mut String, question: &Question, r: &RequestQuestion) {
         let _ = writeln!(out, "  It says  {}", reason.quoted(VALUE * 4));
     }
     for field in &r.preview.fields {
-        let _ = writeln!(out, "  {:<8} {}", field.label, field.value.quoted(VALUE * 16));
+        let _ = writeln!(
+            out,
+            "  {:<8} {}",
+            field.label,
+            field.value.quoted(VALUE * 16)
+        );
     }
     if let Some(text) = &r.preview.text {
         out.push_str("  Data\n");
@@ -181,7 +217,11 @@ fn request_lines(out: &mut String, question: &Question, r: &RequestQuestion) {
         }
     }
     if !r.preview.whole {
-        let _ = writeln!(out, "  This is not the whole of the data ({} bytes).", r.preview.length);
+        let _ = writeln!(
+            out,
+            "  This is not the whole of the data ({} bytes).",
+            r.preview.length
+        );
     }
 }
 
@@ -190,15 +230,26 @@ pub(crate) fn about(about: &About) -> String {
     match about {
         About::Request(r) => r.action.words.to_string(),
         About::Config { .. } => "Accept a changed configuration".into(),
-        About::SetCredential { account, hosts, replaces } => format!(
+        About::SetCredential {
+            account,
+            hosts,
+            replaces,
+        } => format!(
             "{} the credential of {account}? It will be sent to {} and nowhere else.",
             if *replaces { "Replace" } else { "Store" },
             hosts.join(", ")
         ),
         About::RemoveCredential { account } => format!("Remove the credential of {account}?"),
         About::Resume { trigger, since } => {
-            let view = StopView { since: *since, trigger: *trigger };
-            format!("Lift the stop ({} at {})? Agents may act again.", self::trigger(&view), time(*since))
+            let view = StopView {
+                since: *since,
+                trigger: *trigger,
+            };
+            format!(
+                "Lift the stop ({} at {})? Agents may act again.",
+                self::trigger(&view),
+                time(*since)
+            )
         }
         About::LiftDenials { agent } => {
             format!("Ask again about {agent}, which is denied by itself after three denials?")
@@ -217,14 +268,22 @@ fn trigger(stop: &StopView) -> String {
 pub(crate) fn time(at: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(at.unix_ms()).map_or_else(
         |_| at.unix_ms().to_string(),
-        |t| t.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        |t| {
+            t.to_zoned(jiff::tz::TimeZone::system())
+                .strftime("%Y-%m-%d %H:%M:%S")
+                .to_string()
+        },
     )
 }
 
 /// `countersign status`
 pub(crate) fn status(status: &Status) {
     match &status.stopped {
-        Some(stop) => line(&format!("■ STOPPED since {} ({})", time(stop.since), trigger(stop))),
+        Some(stop) => line(&format!(
+            "■ STOPPED since {} ({})",
+            time(stop.since),
+            trigger(stop)
+        )),
         None if status.waiting > 0 => line(&format!("? {} waiting for you", status.waiting)),
         None => line("● Running"),
     }
@@ -237,13 +296,23 @@ pub(crate) fn status(status: &Status) {
     let config = match (status.config, status.config_changed) {
         (None, _) => "none in force; see: countersign config check".to_owned(),
         (Some(n), false) => format!("accepted (number {n})"),
-        (Some(n), true) => format!("accepted (number {n}); the files have changed since: countersign config diff"),
+        (Some(n), true) => {
+            format!("accepted (number {n}); the files have changed since: countersign config diff")
+        }
     };
     line(&format!("  config      {config}"));
     line(&format!("  ledger      {} records", status.records));
-    line(&format!("  authority   process {}, since {}", status.pid, time(status.since)));
+    line(&format!(
+        "  authority   process {}, since {}",
+        status.pid,
+        time(status.since)
+    ));
     for run in &status.runs {
-        let contained = if run.facts.contained { "contained" } else { "NOT CONTAINED" };
+        let contained = if run.facts.contained {
+            "contained"
+        } else {
+            "NOT CONTAINED"
+        };
         line(&format!(
             "  {}  {}  {contained}  {} requests  {}",
             run.facts.run,
@@ -259,10 +328,27 @@ pub(crate) fn status(status: &Status) {
 
 /// `countersign requests`
 pub(crate) fn waiting(w: &WaitingView) {
-    let id = w.request.as_ref().map_or_else(|| w.question.to_string(), ToString::to_string);
-    let agent = w.agent.as_ref().map(ToString::to_string).unwrap_or_default();
-    let times = if w.times > 1 { format!("  ×{}", w.times) } else { String::new() };
-    line(&format!("{id}  {}  {agent}  {}{times}  [{}; {}]", time(w.since), w.words, w.effects, w.assurance));
+    let id = w
+        .request
+        .as_ref()
+        .map_or_else(|| w.question.to_string(), ToString::to_string);
+    let agent = w
+        .agent
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let times = if w.times > 1 {
+        format!("  ×{}", w.times)
+    } else {
+        String::new()
+    };
+    line(&format!(
+        "{id}  {}  {agent}  {}{times}  [{}; {}]",
+        time(w.since),
+        w.words,
+        w.effects,
+        w.assurance
+    ));
 }
 
 /// One line of `countersign timeline`.
@@ -273,21 +359,45 @@ pub(crate) fn entry(entry: &TimelineEntry) {
 fn entry_words(entry: &TimelineEntry) -> String {
     match &entry.event {
         Event::Opened { program, clean, .. } => {
-            let end = if *clean { "" } else { "; the last end was not in order" };
+            let end = if *clean {
+                ""
+            } else {
+                "; the last end was not in order"
+            };
             format!("authority started (version {program}){end}")
         }
         Event::Closed {} => "authority ended".into(),
         Event::RunStarted(run) => {
-            let contained = if run.contained { "contained" } else { "NOT CONTAINED" };
-            format!("{} started {} ({contained}): {}", run.agent, run.run, run.task.quoted(VALUE))
+            let contained = if run.contained {
+                "contained"
+            } else {
+                "NOT CONTAINED"
+            };
+            format!(
+                "{} started {} ({contained}): {}",
+                run.agent,
+                run.run,
+                run.task.quoted(VALUE)
+            )
         }
-        Event::RunEnded { run, exit_code, why } => {
+        Event::RunEnded {
+            run,
+            exit_code,
+            why,
+        } => {
             let code = exit_code.map_or_else(String::new, |c| format!(", exit code {c}"));
             format!("{run} ended: {why}{code}")
         }
         Event::Requested(r) => {
-            let what = r.action.as_ref().map_or_else(|| r.target.quoted(VALUE), |a| a.words.shown(VALUE));
-            let place = r.account.as_ref().map(|a| format!(" on {a}")).unwrap_or_default();
+            let what = r
+                .action
+                .as_ref()
+                .map_or_else(|| r.target.quoted(VALUE), |a| a.words.shown(VALUE));
+            let place = r
+                .account
+                .as_ref()
+                .map(|a| format!(" on {a}"))
+                .unwrap_or_default();
             let how = match (&r.approval, r.decision, r.reason) {
                 (Some(a), Decision::Allow, _) => format!("approved ({})", a.surface),
                 (None, Decision::Allow, _) => "allowed".into(),
@@ -303,14 +413,25 @@ fn entry_words(entry: &TimelineEntry) -> String {
         }
         Event::Settled(s) => format!("{}  {}", s.request, outcome(&s.outcome)),
         Event::StopEngaged { trigger, reason } => {
-            let view = StopView { since: entry.at, trigger: *trigger };
-            let reason = reason.as_ref().map(|r| format!(": {}", r.quoted(VALUE))).unwrap_or_default();
+            let view = StopView {
+                since: entry.at,
+                trigger: *trigger,
+            };
+            let reason = reason
+                .as_ref()
+                .map(|r| format!(": {}", r.quoted(VALUE)))
+                .unwrap_or_default();
             format!("■ STOP engaged by {}{reason}", self::trigger(&view))
         }
         Event::StopLifted { surface } => format!("stop lifted ({surface})"),
-        Event::ConfigAccepted { counter, by, .. } => format!("configuration {counter} accepted ({by})"),
+        Event::ConfigAccepted { counter, by, .. } => {
+            format!("configuration {counter} accepted ({by})")
+        }
         Event::CredentialSet { credential } => {
-            format!("credential {} stored (version {})", credential.id, credential.version)
+            format!(
+                "credential {} stored (version {})",
+                credential.id, credential.version
+            )
         }
         Event::CredentialRemoved { credential } => format!("credential {} removed", credential.id),
         Event::Noted { what, detail } => match detail {
@@ -325,7 +446,9 @@ fn outcome(outcome: &Outcome) -> String {
         Outcome::Answered { status } => format!("answered {status}"),
         Outcome::NotSent { reason } => format!("not sent ({reason})"),
         Outcome::Unknown { why } => format!("outcome unknown ({why})"),
-        Outcome::Cut { status: Some(status) } => format!("cut by the stop, after status {status}"),
+        Outcome::Cut {
+            status: Some(status),
+        } => format!("cut by the stop, after status {status}"),
         Outcome::Cut { status: None } => "cut by the stop".into(),
     }
 }

@@ -108,9 +108,9 @@ impl HostPattern {
                 && label.len() <= 63
                 && !label.starts_with('-')
                 && !label.ends_with('-')
-                && label
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'));
+                && label.bytes().all(|b| {
+                    b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_')
+                });
             if !ok {
                 return bad("labels are a-z, 0-9 and '-' in lower case; '*.' only in front");
             }
@@ -135,7 +135,9 @@ impl HostPattern {
             Some(base) => host
                 .strip_suffix(base)
                 .and_then(|rest| rest.strip_suffix('.'))
-                .is_some_and(|labels| !labels.is_empty() && labels.split('.').all(|l| !l.is_empty())),
+                .is_some_and(|labels| {
+                    !labels.is_empty() && labels.split('.').all(|l| !l.is_empty())
+                }),
         }
     }
 }
@@ -227,14 +229,34 @@ mod tests {
     fn a_wildcard_matches_whole_labels_and_never_the_domain_itself() {
         let p = HostPattern::new("*.example.com").unwrap();
         assert!(p.matches("a.example.com") && p.matches("a.b.example.com"));
-        for no in ["example.com", "evilexample.com", ".example.com", "a..example.com", "example.com.evil"] {
+        for no in [
+            "example.com",
+            "evilexample.com",
+            ".example.com",
+            "a..example.com",
+            "example.com.evil",
+        ] {
             assert!(!p.matches(no), "{no}");
         }
     }
 
     #[test]
     fn a_pattern_that_could_be_read_twice_is_refused() {
-        for bad in ["", "*", "*.", "a.*.b", "Example.com", "a..b", "a.", ".a", "a:443", "a/b", "-a", "ä.de", "**.a"] {
+        for bad in [
+            "",
+            "*",
+            "*.",
+            "a.*.b",
+            "Example.com",
+            "a..b",
+            "a.",
+            ".a",
+            "a:443",
+            "a/b",
+            "-a",
+            "ä.de",
+            "**.a",
+        ] {
             assert!(HostPattern::new(bad).is_err(), "{bad:?}");
         }
     }

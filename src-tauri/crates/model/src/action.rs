@@ -18,11 +18,17 @@ impl Objects {
     #[must_use]
     pub fn these(all: Vec<Foreign>) -> Self {
         let count = Some(all.len() as u64);
-        Self { listed: all.into_iter().take(Self::LISTED).collect(), count }
+        Self {
+            listed: all.into_iter().take(Self::LISTED).collect(),
+            count,
+        }
     }
     /// One object.
     pub fn one(object: impl Into<Foreign>) -> Self {
-        Self { listed: vec![object.into()], count: Some(1) }
+        Self {
+            listed: vec![object.into()],
+            count: Some(1),
+        }
     }
     /// Nobody can say which or how many.
     #[must_use]

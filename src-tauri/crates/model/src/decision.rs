@@ -204,27 +204,45 @@ impl ReasonCode {
                 "The user denied this kind of request three times; it is denied without asking. Stop and ask them."
             }
             Self::Policy => "The user's policy denies this. Do not retry; ask them.",
-            Self::PolicyError => "The policy could not be evaluated, so this is denied. Tell the user.",
-            Self::TimedOut => "Nobody answered in time, so this is denied. Tell the user before you try again.",
-            Self::Waiting => "Still waiting for the user. Repeat the identical request to keep waiting, or do other work.",
+            Self::PolicyError => {
+                "The policy could not be evaluated, so this is denied. Tell the user."
+            }
+            Self::TimedOut => {
+                "Nobody answered in time, so this is denied. Tell the user before you try again."
+            }
+            Self::Waiting => {
+                "Still waiting for the user. Repeat the identical request to keep waiting, or do other work."
+            }
             Self::Withdrawn => "The request was withdrawn before it was answered.",
             Self::Stopped => "The user stopped all agents. Do nothing more.",
-            Self::Locked => "The user's keyring is locked, so this is denied. Ask them to unlock it.",
+            Self::Locked => {
+                "The user's keyring is locked, so this is denied. Ask them to unlock it."
+            }
             Self::NoKeyring => "There is no keyring, so no credential can be used. Tell the user.",
             Self::NoCredential => "This account has no credential yet. Ask the user to set one.",
             Self::NoSurface => "Nobody can be asked right now, so this is denied. Tell the user.",
-            Self::LedgerFailed => "The audit trail cannot be written, so nothing is released. Tell the user.",
-            Self::NotAssigned => "This host is not among the accounts of this agent. Ask the user to add it.",
-            Self::Malformed => "The request is ambiguous and was refused. Send it in its plain form.",
+            Self::LedgerFailed => {
+                "The audit trail cannot be written, so nothing is released. Tell the user."
+            }
+            Self::NotAssigned => {
+                "This host is not among the accounts of this agent. Ask the user to add it."
+            }
+            Self::Malformed => {
+                "The request is ambiguous and was refused. Send it in its plain form."
+            }
             Self::Unsupported => "This kind of request is not supported here.",
             Self::Limit => "A limit of this run is reached. Do less at once.",
             Self::NotAccepted => "The user has not accepted the configuration yet. Ask them.",
             Self::Changed => "What would be sent is not what was judged, so it was refused.",
             Self::Expired => "The permission was not used in time. Send the request again.",
-            Self::NoEffects => "Nothing says what this request would do, so it is denied. Ask the user.",
+            Self::NoEffects => {
+                "Nothing says what this request would do, so it is denied. Ask the user."
+            }
             Self::Upstream => "The service could not be reached safely.",
             Self::ReplyHeldCredential => "The reply held a credential and was cut.",
-            Self::Internal => "Something failed on the user's side, so this is denied. Tell the user.",
+            Self::Internal => {
+                "Something failed on the user's side, so this is denied. Tell the user."
+            }
         }
     }
 }
@@ -252,11 +270,19 @@ impl Refusal {
     /// A refusal with the reason's own advice.
     #[must_use]
     pub fn new(request: RequestId, reason: ReasonCode) -> Self {
-        Self { request, reason, detail: reason.advice().to_owned() }
+        Self {
+            request,
+            reason,
+            detail: reason.advice().to_owned(),
+        }
     }
     /// A refusal with a sentence of its own.
     #[must_use]
     pub fn with(request: RequestId, reason: ReasonCode, detail: impl Into<String>) -> Self {
-        Self { request, reason, detail: detail.into() }
+        Self {
+            request,
+            reason,
+            detail: detail.into(),
+        }
     }
 }

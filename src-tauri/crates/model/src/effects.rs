@@ -74,10 +74,13 @@ impl fmt::Display for Effect {
 impl FromStr for Effect {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|e| e.word() == s).ok_or_else(|| {
-            let all: Vec<_> = Self::ALL.iter().map(|e| e.word()).collect();
-            format!("expected one of {}", all.join(", "))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|e| e.word() == s)
+            .ok_or_else(|| {
+                let all: Vec<_> = Self::ALL.iter().map(|e| e.word()).collect();
+                format!("expected one of {}", all.join(", "))
+            })
     }
 }
 
@@ -164,6 +167,9 @@ mod tests {
     fn a_set_serialises_as_words_in_a_fixed_order() {
         let set = Effects::of(&[Effect::Bulk, Effect::Delete]);
         assert_eq!(serde_json::to_string(&set).unwrap(), r#"["delete","bulk"]"#);
-        assert_eq!(serde_json::from_str::<Effects>(r#"["bulk","delete","bulk"]"#).unwrap(), set);
+        assert_eq!(
+            serde_json::from_str::<Effects>(r#"["bulk","delete","bulk"]"#).unwrap(),
+            set
+        );
     }
 }

@@ -243,10 +243,19 @@ mod tests {
             port: 443,
             path: "/posts".into(),
             query: None,
-            headers: vec![HeaderField { name: "accept".into(), value: b"*/*".to_vec() }],
+            headers: vec![HeaderField {
+                name: "accept".into(),
+                value: b"*/*".to_vec(),
+            }],
             trailers: vec![],
-            body: BodyCommitment::Exact { digest: Digest::of(b"hi"), length: 2 },
-            credential: Some(CredentialVersion { id: "forum".parse().unwrap(), version: 1 }),
+            body: BodyCommitment::Exact {
+                digest: Digest::of(b"hi"),
+                length: 2,
+            },
+            credential: Some(CredentialVersion {
+                id: "forum".parse().unwrap(),
+                version: 1,
+            }),
             account_digest: Digest::of(b"account"),
         }
     }
@@ -264,10 +273,19 @@ mod tests {
             ("empty query", |r| r.query = Some(String::new())),
             ("query", |r| r.query = Some("a".into())),
             ("header value", |r| r.headers[0].value = b"*/".to_vec()),
-            ("header to trailer", |r| r.trailers = std::mem::take(&mut r.headers)),
-            ("body", |r| r.body = BodyCommitment::Exact { digest: Digest::of(b"ho"), length: 2 }),
+            ("header to trailer", |r| {
+                r.trailers = std::mem::take(&mut r.headers)
+            }),
+            ("body", |r| {
+                r.body = BodyCommitment::Exact {
+                    digest: Digest::of(b"ho"),
+                    length: 2,
+                }
+            }),
             ("streamed", |r| r.body = BodyCommitment::Streamed),
-            ("credential version", |r| r.credential.as_mut().unwrap().version = 2),
+            ("credential version", |r| {
+                r.credential.as_mut().unwrap().version = 2
+            }),
             ("no credential", |r| r.credential = None),
             ("account", |r| r.account_digest = Digest::of(b"other")),
         ];

@@ -22,8 +22,9 @@ fn name_is_valid(s: &str) -> bool {
     first_ok
         && s.len() <= 64
         && !s.contains("..")
-        && s.bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'))
+        && s.bytes().all(|b| {
+            b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.')
+        })
 }
 
 const NAME_RULE: &str =
@@ -161,7 +162,17 @@ mod tests {
 
     #[test]
     fn a_name_that_could_be_a_path_or_an_option_is_refused() {
-        for bad in ["", "-x", "..", "a..b", "a/b", "A", "ä", "a b", &"a".repeat(65)] {
+        for bad in [
+            "",
+            "-x",
+            "..",
+            "a..b",
+            "a/b",
+            "A",
+            "ä",
+            "a b",
+            &"a".repeat(65),
+        ] {
             assert!(bad.parse::<AgentId>().is_err(), "{bad:?}");
         }
         assert!("inbox-bot".parse::<AgentId>().is_ok());

@@ -28,9 +28,7 @@ pub use decision::{
 };
 pub use effects::{Effect, Effects};
 pub use exact::{BodyCommitment, CredentialVersion, Digest, ExactRequest, HeaderField, Scheme};
-pub use ids::{
-    AccountId, AgentId, BadId, CredentialId, InstallId, QuestionId, RequestId, RunId,
-};
+pub use ids::{AccountId, AgentId, BadId, CredentialId, InstallId, QuestionId, RequestId, RunId};
 pub use record::{
     AuditRecord, Event, Outcome, Recorded, Requested, RunFacts, Settled, StopTrigger,
 };

@@ -1,6 +1,6 @@
 use crate::{
-    Action, AgentId, Approval, CredentialVersion, Decision, Digest, Foreign, InstallId, ReasonCode,
-    RequestId, RunId, Timestamp, Verdict, AccountId,
+    AccountId, Action, AgentId, Approval, CredentialVersion, Decision, Digest, Foreign, InstallId,
+    ReasonCode, RequestId, RunId, Timestamp, Verdict,
 };
 use serde::{Deserialize, Serialize};
 

@@ -225,7 +225,9 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped_by_thousands() {
-        let words = Words::new("Delete ").number(4312).ours(" messages for good");
+        let words = Words::new("Delete ")
+            .number(4312)
+            .ours(" messages for good");
         assert_eq!(words.to_string(), "Delete 4,312 messages for good");
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(1_000_000), "1,000,000");

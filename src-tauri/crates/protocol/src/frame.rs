@@ -21,7 +21,10 @@ pub fn encode<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
     serde_json::to_writer(&mut out, message)?;
     let length = out.len() - 4;
     if length > LIMIT {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "message over the frame limit"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "message over the frame limit",
+        ));
     }
     let prefix = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
     for (slot, byte) in out.iter_mut().zip(prefix) {
@@ -66,7 +69,10 @@ pub fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<T>> 
     }
     let length = u32::from_be_bytes(prefix) as usize;
     if length > LIMIT {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "frame over the limit"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "frame over the limit",
+        ));
     }
     let mut bytes = vec![0; length];
     from.read_exact(&mut bytes)?;
@@ -79,7 +85,10 @@ pub fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<T>> 
 /// When it is longer than [`SECRET_LIMIT`] or the peer is gone.
 pub fn read_secret(from: &mut impl Read, length: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     if length > SECRET_LIMIT {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "secret over the limit"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "secret over the limit",
+        ));
     }
     let mut bytes = Zeroizing::new(vec![0; length]);
     from.read_exact(&mut bytes)?;
@@ -95,7 +104,9 @@ mod tests {
         struct Slow<'a>(&'a [u8]);
         impl Read for Slow<'_> {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-                let Some((first, rest)) = self.0.split_first() else { return Ok(0) };
+                let Some((first, rest)) = self.0.split_first() else {
+                    return Ok(0);
+                };
                 buf[0] = *first;
                 self.0 = rest;
                 Ok(1)

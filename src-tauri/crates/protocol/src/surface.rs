@@ -188,7 +188,12 @@ impl Question {
         let about = serde_json::to_vec(about).unwrap_or_default();
         Digest::of_parts(
             "countersign/question/1",
-            &[id.as_str().as_bytes(), &[assurance.level()], &times.to_be_bytes(), &about],
+            &[
+                id.as_str().as_bytes(),
+                &[assurance.level()],
+                &times.to_be_bytes(),
+                &about,
+            ],
         )
     }
 }

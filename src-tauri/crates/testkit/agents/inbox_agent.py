@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """An agent that was told to tidy an inbox and has forgotten that it must ask.
 
-usage: inbox_agent.py [--base URL] [--processes N] [--tries N] [--pause SECONDS]
+usage: inbox_agent.py [--base URL] [--batch N] [--processes N] [--tries N] [--pause SECONDS]
 
-It lists all message ids page by page and deletes them in batches of 1,000.
+It lists all message ids page by page and deletes them in batches of N (1,000).
 Refused, it tries to trash messages one by one; then it goes on from several
 processes that ignore SIGTERM, SIGINT and SIGHUP. Without --tries it never ends
 by itself. Proxy and CA come from the environment (https_proxy, SSL_CERT_FILE).
@@ -19,7 +19,6 @@ import time
 import urllib.error
 import urllib.request
 
-BATCH = 1000
 PLACEHOLDER = "Bearer placeholder"  # the real credential is not ours to hold
 
 
@@ -70,11 +69,11 @@ def messages(base):
             return
 
 
-def delete_all(base, ids):
+def delete_all(base, ids, size):
     """True when every batch was deleted."""
     done = True
-    for start in range(0, len(ids), BATCH):
-        batch = ids[start : start + BATCH]
+    for start in range(0, len(ids), size):
+        batch = ids[start : start + size]
         status, reply = call(
             "POST", f"{base}/messages/batchDelete", {"ids": batch}, "Cleaning up the inbox as agreed"
         )
@@ -100,6 +99,7 @@ def go_on(base, ids, tries, pause):
 def main():
     options = argparse.ArgumentParser()
     options.add_argument("--base", default="https://gmail.googleapis.com/gmail/v1/users/me")
+    options.add_argument("--batch", type=int, default=1000)
     options.add_argument("--processes", type=int, default=4)
     options.add_argument("--tries", type=int, default=0, help="by each process; 0 = without end")
     options.add_argument("--pause", type=float, default=0.2)
@@ -109,7 +109,7 @@ def main():
     say("listed", ids=len(ids))
     if not ids:
         sys.exit(1)
-    if delete_all(given.base, ids):
+    if delete_all(given.base, ids, given.batch):
         say("deleted", ids=len(ids))
         return
     say("refused, going on one by one", processes=given.processes)

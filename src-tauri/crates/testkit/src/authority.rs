@@ -30,7 +30,12 @@ impl Authority {
     /// # Errors
     /// When it does not answer in time: with what it said.
     pub fn on_a_terminal(desktop: &Desktop, args: &[&str]) -> io::Result<Self> {
-        let size = Winsize { ws_row: 50, ws_col: 160, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = Winsize {
+            ws_row: 50,
+            ws_col: 160,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
         let OpenptyResult { master, slave } = openpty(Some(&size), None)?;
         let mut command = desktop.command(programs::built("countersign")?);
         command
@@ -55,7 +60,11 @@ impl Authority {
     /// When it does not answer in time: with what it said.
     pub fn start(desktop: &Desktop, args: &[&str]) -> io::Result<Self> {
         let mut command = desktop.command(programs::built("countersign")?);
-        command.arg("serve").args(args).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .arg("serve")
+            .args(args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let mut authority = Self::spawn(command, desktop)?;
         if let Some(stderr) = authority.child.stderr.take() {
             authority.watch(stderr)?;
@@ -66,18 +75,29 @@ impl Authority {
 
     fn spawn(mut command: Command, desktop: &Desktop) -> io::Result<Self> {
         let child = command.spawn()?;
-        Ok(Self { child, terminal: None, screen: Arc::default(), env: desktop.env().to_vec() })
+        Ok(Self {
+            child,
+            terminal: None,
+            screen: Arc::default(),
+            env: desktop.env().to_vec(),
+        })
     }
 
     fn watch(&self, mut from: impl io::Read + Send + 'static) -> io::Result<()> {
         let screen = Arc::clone(&self.screen);
-        std::thread::Builder::new().name("terminal".into()).spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(n @ 1..) = from.read(&mut bytes) {
-                let text = String::from_utf8_lossy(bytes.get(..n).unwrap_or_default()).into_owned();
-                screen.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
-            }
-        })?;
+        std::thread::Builder::new()
+            .name("terminal".into())
+            .spawn(move || {
+                let mut bytes = [0; 4096];
+                while let Ok(n @ 1..) = from.read(&mut bytes) {
+                    let text =
+                        String::from_utf8_lossy(bytes.get(..n).unwrap_or_default()).into_owned();
+                    screen
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push_str(&text);
+                }
+            })?;
         Ok(())
     }
 
@@ -89,11 +109,17 @@ impl Authority {
             }
             if let Some(status) = self.child.try_wait()? {
                 std::thread::sleep(Duration::from_millis(100));
-                return Err(io::Error::other(format!("serve ended, {status}: {}", self.screen())));
+                return Err(io::Error::other(format!(
+                    "serve ended, {status}: {}",
+                    self.screen()
+                )));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Err(io::Error::other(format!("serve does not answer: {}", self.screen())))
+        Err(io::Error::other(format!(
+            "serve does not answer: {}",
+            self.screen()
+        )))
     }
 
     /// Its process id.
@@ -113,13 +139,19 @@ impl Authority {
     /// # Errors
     /// When it cannot be started.
     pub fn command(&self, desktop: &Desktop, args: &[&str]) -> io::Result<Output> {
-        desktop.command(programs::built("countersign")?).args(args).output()
+        desktop
+            .command(programs::built("countersign")?)
+            .args(args)
+            .output()
     }
 
     /// Everything that was printed so far.
     #[must_use]
     pub fn screen(&self) -> String {
-        self.screen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.screen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Waits until a text was printed after `from` (a length of [`Self::screen`]),
@@ -136,7 +168,9 @@ impl Authority {
                 return Ok(since.to_owned());
             }
             if began.elapsed() > SOON {
-                return Err(io::Error::other(format!("{text:?} was not printed, but: {since}")));
+                return Err(io::Error::other(format!(
+                    "{text:?} was not printed, but: {since}"
+                )));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -147,7 +181,10 @@ impl Authority {
     /// # Errors
     /// When there is none.
     pub fn type_line(&mut self, line: &str) -> io::Result<()> {
-        let terminal = self.terminal.as_mut().ok_or_else(|| io::Error::other("no terminal"))?;
+        let terminal = self
+            .terminal
+            .as_mut()
+            .ok_or_else(|| io::Error::other("no terminal"))?;
         terminal.write_all(format!("{line}\n").as_bytes())
     }
 
@@ -166,7 +203,8 @@ impl Authority {
                 return Ok(block.get(..prompt).unwrap_or_default().to_owned());
             }
             if let Some((before, id)) = block.rsplit_once("Type ").and_then(|(before, rest)| {
-                rest.split_once(" to approve: ").map(|(id, _)| (before.to_owned(), id.to_owned()))
+                rest.split_once(" to approve: ")
+                    .map(|(id, _)| (before.to_owned(), id.to_owned()))
             }) {
                 std::thread::sleep(READ_IT);
                 self.type_line(&id)?;
@@ -184,6 +222,14 @@ impl Authority {
     /// # Errors
     /// When it does not end, or not in order.
     pub fn end(mut self, desktop: &Desktop) -> io::Result<()> {
+        self.shut_down(desktop)
+    }
+
+    /// As [`Authority::end`], where it is kept: to be started again.
+    ///
+    /// # Errors
+    /// When it does not end, or not in order.
+    pub fn shut_down(&mut self, desktop: &Desktop) -> io::Result<()> {
         self.command(desktop, &["shutdown"])?;
         let began = Instant::now();
         while began.elapsed() < SOON {
@@ -204,6 +250,14 @@ impl Authority {
     /// # Errors
     /// When it cannot be killed.
     pub fn crash(mut self) -> io::Result<()> {
+        self.kill()
+    }
+
+    /// As [`Authority::crash`], where it is kept: to be started again.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub fn kill(&mut self) -> io::Result<()> {
         self.child.kill()?;
         self.child.wait().map(|_| ())
     }

@@ -13,8 +13,10 @@ pub mod desktop;
 pub mod person;
 pub mod programs;
 pub mod random;
+pub mod scene;
 pub mod upstream;
 
 pub use authority::Authority;
 pub use desktop::{Desktop, Keyring, Options};
 pub use person::Person;
+pub use scene::Scene;

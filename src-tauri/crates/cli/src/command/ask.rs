@@ -36,13 +36,27 @@ pub(super) fn unexpected() -> Failure {
 }
 
 pub(crate) fn status(json: bool) -> Result<(), Failure> {
-    let Reply::Status(status) = once(&Ask::Status {})? else { return Err(unexpected()) };
-    if json { say::json(&status) } else { say::status(&status) }
+    let Reply::Status(status) = once(&Ask::Status {})? else {
+        return Err(unexpected());
+    };
+    if json {
+        say::json(&status)
+    } else {
+        say::status(&status)
+    }
     Ok(())
 }
 
-pub(crate) fn stop(reason: Option<String>, agent: Option<AgentId>, json: bool) -> Result<(), Failure> {
-    let ask = Ask::Stop { trigger: StopTrigger::Command, reason: reason.map(Foreign::new), agent };
+pub(crate) fn stop(
+    reason: Option<String>,
+    agent: Option<AgentId>,
+    json: bool,
+) -> Result<(), Failure> {
+    let ask = Ask::Stop {
+        trigger: StopTrigger::Command,
+        reason: reason.map(Foreign::new),
+        agent,
+    };
     said(&once(&ask)?, json)
 }
 
@@ -59,7 +73,9 @@ pub(crate) fn deny(id: String, because: Option<String>, json: bool) -> Result<()
 }
 
 pub(crate) fn requests(json: bool) -> Result<(), Failure> {
-    let Reply::Requests { waiting } = once(&Ask::Requests {})? else { return Err(unexpected()) };
+    let Reply::Requests { waiting } = once(&Ask::Requests {})? else {
+        return Err(unexpected());
+    };
     if json {
         say::json(&waiting);
     } else if waiting.is_empty() {
@@ -82,16 +98,25 @@ pub(crate) fn timeline(wanted: Timeline, json: bool) -> Result<(), Failure> {
         limit: wanted.limit,
     };
     let mut client = Client::connect(&home()?)?;
-    client.send(&Ask::Timeline { filter, follow: wanted.follow })?;
+    client.send(&Ask::Timeline {
+        filter,
+        follow: wanted.follow,
+    })?;
     loop {
-        let Reply::Timeline { entries, more } = client.answer()? else { return Err(unexpected()) };
+        let Reply::Timeline { entries, more } = client.answer()? else {
+            return Err(unexpected());
+        };
         // Followed, it reads like a log: the newest last.
         let mut entries: Vec<_> = entries.iter().collect();
         if wanted.follow {
             entries.reverse();
         }
         for entry in entries {
-            if json { say::json(entry) } else { say::entry(entry) }
+            if json {
+                say::json(entry)
+            } else {
+                say::entry(entry)
+            }
         }
         if !wanted.follow {
             if more && !json {
@@ -107,7 +132,9 @@ fn since(text: &str) -> Result<Timestamp, Failure> {
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
         return Ok(Timestamp::from_unix_ms(at.as_millisecond()));
     }
-    let wrong = || Failure::usage("--since: expected a time such as 2026-11-22T10:00:00Z, or 90s, 30m, 2h, 7d");
+    let wrong = || {
+        Failure::usage("--since: expected a time such as 2026-11-22T10:00:00Z, or 90s, 30m, 2h, 7d")
+    };
     let unit = text.chars().last().ok_or_else(wrong)?;
     let seconds = match unit {
         's' => 1,
@@ -116,9 +143,17 @@ fn since(text: &str) -> Result<Timestamp, Failure> {
         'd' => 86400,
         _ => return Err(wrong()),
     };
-    let number: i64 = text.get(..text.len() - 1).and_then(|n| n.parse().ok()).ok_or_else(wrong)?;
-    let ago = number.checked_mul(seconds * 1000).filter(|ms| *ms >= 0).ok_or_else(wrong)?;
-    Ok(Timestamp::from_unix_ms(say::now().unix_ms().saturating_sub(ago)))
+    let number: i64 = text
+        .get(..text.len() - 1)
+        .and_then(|n| n.parse().ok())
+        .ok_or_else(wrong)?;
+    let ago = number
+        .checked_mul(seconds * 1000)
+        .filter(|ms| *ms >= 0)
+        .ok_or_else(wrong)?;
+    Ok(Timestamp::from_unix_ms(
+        say::now().unix_ms().saturating_sub(ago),
+    ))
 }
 
 #[cfg(test)]

@@ -12,7 +12,9 @@ use countersign_protocol::control::{Ask, Reply};
 
 pub(crate) fn agent(what: Agent, json: bool) -> Result<(), Failure> {
     match what {
-        Agent::Add { name, accounts } => change(json, |text| edit::add_agent(text, &name, &accounts)),
+        Agent::Add { name, accounts } => {
+            change(json, |text| edit::add_agent(text, &name, &accounts))
+        }
         Agent::Remove { name } => change(json, |text| edit::remove_agent(text, &name)),
         Agent::List => {
             let checked = on_disk()?;
@@ -23,7 +25,11 @@ pub(crate) fn agent(what: Agent, json: bool) -> Result<(), Failure> {
         }
         Agent::Show { name } => {
             let checked = on_disk()?;
-            let agent = checked.config.agents.get(&name).ok_or_else(|| missing(&name))?;
+            let agent = checked
+                .config
+                .agents
+                .get(&name)
+                .ok_or_else(|| missing(&name))?;
             show_agent(agent, json);
             Ok(())
         }
@@ -43,7 +49,11 @@ pub(crate) fn account(what: Account, json: bool) -> Result<(), Failure> {
         }
         Account::Show { name } => {
             let checked = on_disk()?;
-            let account = checked.config.accounts.get(&name).ok_or_else(|| missing(&name))?;
+            let account = checked
+                .config
+                .accounts
+                .get(&name)
+                .ok_or_else(|| missing(&name))?;
             show_account(account, json);
             Ok(())
         }
@@ -51,8 +61,24 @@ pub(crate) fn account(what: Account, json: bool) -> Result<(), Failure> {
 }
 
 fn add_account(new: AddAccount, json: bool) -> Result<(), Failure> {
-    let AddAccount { name, kind, hosts, environment, credential, connect_to, ca, agents } = new;
-    let account = NewAccount { kind, hosts, environment, credential, connect_to, ca };
+    let AddAccount {
+        name,
+        kind,
+        hosts,
+        environment,
+        credential,
+        connect_to,
+        ca,
+        agents,
+    } = new;
+    let account = NewAccount {
+        kind,
+        hosts,
+        environment,
+        credential,
+        connect_to,
+        ca,
+    };
     change(json, |text| {
         let mut text = edit::add_account(text, &name, &account)?;
         for agent in &agents {
@@ -69,7 +95,8 @@ pub(crate) fn config(what: &Config, json: bool) -> Result<(), Failure> {
             if json {
                 say::json(&serde_json::json!({ "content": checked.digest, "problems": [] }));
             } else {
-                let (agents, accounts) = (checked.config.agents.len(), checked.config.accounts.len());
+                let (agents, accounts) =
+                    (checked.config.agents.len(), checked.config.accounts.len());
                 say::line(&format!("Right: {agents} agent(s), {accounts} account(s)."));
             }
             Ok(())
@@ -81,7 +108,14 @@ pub(crate) fn config(what: &Config, json: bool) -> Result<(), Failure> {
 
 fn show_diff(json: bool) -> Result<(), Failure> {
     let reply = once(&Ask::ConfigDiff {})?;
-    let Reply::ConfigDiff { problems, summary, diff, content, accepted } = &reply else {
+    let Reply::ConfigDiff {
+        problems,
+        summary,
+        diff,
+        content,
+        accepted,
+    } = &reply
+    else {
         return Err(unexpected());
     };
     if json {
@@ -107,20 +141,28 @@ fn show_diff(json: bool) -> Result<(), Failure> {
 fn change(json: bool, edit: impl FnOnce(&str) -> Result<String, EditError>) -> Result<(), Failure> {
     let home = home()?;
     let path = home.config_file();
-    let before = std::fs::read_to_string(&path)
-        .map_err(|e| Failure::new(format!("{}: {e}. Start the authority once; it writes the first one.", path.display())))?;
+    let before = std::fs::read_to_string(&path).map_err(|e| {
+        Failure::new(format!(
+            "{}: {e}. Start the authority once; it writes the first one.",
+            path.display()
+        ))
+    })?;
     let after = edit(&before).map_err(|e| Failure::new(e.to_string()))?;
     write(&home, &after)?;
     if let Err(problems) = accepted::read_disk(&home) {
         write(&home, &before)?;
-        return Err(Failure::new(format!("Nothing was changed:\n{}", problems.join("\n"))));
+        return Err(Failure::new(format!(
+            "Nothing was changed:\n{}",
+            problems.join("\n")
+        )));
     }
     said(&once(&Ask::ConfigAccept {})?, json)
 }
 
 fn write(home: &Home, text: &str) -> Result<(), Failure> {
     let path = home.config_file();
-    write_whole(&path, text.as_bytes()).map_err(|e| Failure::new(format!("{}: {e}", path.display())))
+    write_whole(&path, text.as_bytes())
+        .map_err(|e| Failure::new(format!("{}: {e}", path.display())))
 }
 
 fn on_disk() -> Result<accepted::Checked, Failure> {

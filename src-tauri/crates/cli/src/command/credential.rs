@@ -19,7 +19,10 @@ pub(crate) fn credential(what: Credential, json: bool) -> Result<(), Failure> {
                 .map_err(|e| Failure::new(format!("This process could not be hardened: {e}")))?;
             let mut client = Client::connect(&home()?)?;
             let secret = read(&account.to_string())?;
-            client.send(&Ask::CredentialSet { account, length: secret.expose().len() })?;
+            client.send(&Ask::CredentialSet {
+                account,
+                length: secret.expose().len(),
+            })?;
             client.send_secret(secret.expose())?;
             said(&client.answer()?, json)
         }
@@ -34,7 +37,10 @@ pub(crate) fn credential(what: Credential, json: bool) -> Result<(), Failure> {
                 say::line("No credential is stored.");
             } else {
                 for credential in credentials {
-                    say::line(&format!("{}  version {}", credential.id, credential.version));
+                    say::line(&format!(
+                        "{}  version {}",
+                        credential.id, credential.version
+                    ));
                 }
             }
             Ok(())

@@ -44,7 +44,9 @@ pub(crate) fn open() -> Result<(), Failure> {
             return Err(Failure(exit::FAILED, said.trim().to_owned()));
         }
         if began.elapsed() > START {
-            return Err(Failure::new("The authority was started and does not answer."));
+            return Err(Failure::new(
+                "The authority was started and does not answer.",
+            ));
         }
         std::thread::sleep(Duration::from_millis(50));
     }

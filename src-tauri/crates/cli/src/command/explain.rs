@@ -5,9 +5,7 @@ use crate::client::Failure;
 use crate::say;
 use crate::serve::accepted;
 use countersign_catalogue::{BodyView, RequestView};
-use countersign_model::{
-    Account, CredentialKind, Environment, HeaderField, HostPattern, Provider,
-};
+use countersign_model::{Account, CredentialKind, Environment, HeaderField, HostPattern, Provider};
 use std::path::Path;
 
 /// What a request would be taken for. The account is the one on disk whose host
@@ -19,7 +17,9 @@ pub(crate) fn catalogue(
     body: Option<&Path>,
     json: bool,
 ) -> Result<(), Failure> {
-    let url: http::Uri = url.parse().map_err(|e| Failure::usage(format!("the URL: {e}")))?;
+    let url: http::Uri = url
+        .parse()
+        .map_err(|e| Failure::usage(format!("the URL: {e}")))?;
     let host = url
         .host()
         .filter(|_| url.scheme().is_some())
@@ -38,7 +38,9 @@ pub(crate) fn catalogue(
         })
         .collect::<Result<Vec<_>, Failure>>()?;
     let body = body
-        .map(|path| std::fs::read(path).map_err(|e| Failure::new(format!("{}: {e}", path.display()))))
+        .map(|path| {
+            std::fs::read(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))
+        })
         .transpose()?;
     let account = account_for(&host)?;
     let view = RequestView {
@@ -56,28 +58,52 @@ pub(crate) fn catalogue(
     }
     say::line(&explained.words);
     say::line(&format!("  provider    {}", explained.provider));
-    say::line(&format!("  operation   {}", countersign_model::Foreign::new(explained.operation.clone()).neutral()));
+    say::line(&format!(
+        "  operation   {}",
+        countersign_model::Foreign::new(explained.operation.clone()).neutral()
+    ));
     say::line(&format!("  effects     {}", explained.effects));
     let objects: Vec<_> = explained.objects.iter().map(|o| o.quoted(80)).collect();
-    let count = explained.count.map_or_else(|| "unknown".into(), |n| n.to_string());
+    let count = explained
+        .count
+        .map_or_else(|| "unknown".into(), |n| n.to_string());
     say::line(&format!("  objects     {count}  {}", objects.join(", ")));
-    say::line(&format!("  routine     {}", if explained.routine { "yes: goes alone by the default rules" } else { "no" }));
+    say::line(&format!(
+        "  routine     {}",
+        if explained.routine {
+            "yes: goes alone by the default rules"
+        } else {
+            "no"
+        }
+    ));
     say::line(&format!("  decided by  {}", explained.decided_by));
     Ok(())
 }
 
 fn account_for(host: &str) -> Result<Account, Failure> {
-    let on_disk = crate::home::Home::find().ok().and_then(|home| accepted::read_disk(&home).ok());
-    let configured = on_disk.and_then(|c| c.config.accounts.values().find(|a| a.has_host(host)).cloned());
+    let on_disk = crate::home::Home::find()
+        .ok()
+        .and_then(|home| accepted::read_disk(&home).ok());
+    let configured = on_disk.and_then(|c| {
+        c.config
+            .accounts
+            .values()
+            .find(|a| a.has_host(host))
+            .cloned()
+    });
     if let Some(account) = configured {
         return Ok((*account).clone());
     }
     let kind = countersign_catalogue::kinds().iter().find(|k| {
-        k.hosts.iter().any(|h| HostPattern::new(h).is_ok_and(|p| p.matches(host)))
+        k.hosts
+            .iter()
+            .any(|h| HostPattern::new(h).is_ok_and(|p| p.matches(host)))
     });
     let pattern = HostPattern::new(host).map_err(|e| Failure::usage(e.to_string()))?;
     Ok(Account {
-        id: "explained".parse().map_err(|_| Failure::new("no such name"))?,
+        id: "explained"
+            .parse()
+            .map_err(|_| Failure::new("no such name"))?,
         provider: Provider(kind.map_or(Provider::PLAIN, |k| k.provider).to_owned()),
         hosts: vec![pattern],
         port: 443,
@@ -95,8 +121,11 @@ fn account_for(host: &str) -> Result<Account, Failure> {
 
 /// Whether a Cedar file is right by the schema.
 pub(crate) fn policy(file: &Path, json: bool) -> Result<(), Failure> {
-    let text = std::fs::read_to_string(file).map_err(|e| Failure::new(format!("{}: {e}", file.display())))?;
-    let name = file.file_name().map_or_else(|| "rule.cedar".into(), |n| n.to_string_lossy().into_owned());
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| Failure::new(format!("{}: {e}", file.display())))?;
+    let name = file
+        .file_name()
+        .map_or_else(|| "rule.cedar".into(), |n| n.to_string_lossy().into_owned());
     match countersign_policy::Policies::parse(&[(name, text)]) {
         Ok(_) if json => say::json(&serde_json::json!({ "problems": [] })),
         Ok(_) => say::line("Right."),

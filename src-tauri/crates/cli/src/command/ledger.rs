@@ -12,18 +12,35 @@ use std::path::{Path, PathBuf};
 
 pub(crate) fn ledger(what: Ledger, json: bool) -> Result<(), Failure> {
     match what {
-        Ledger::Verify { database, checkpoints, key } => {
+        Ledger::Verify {
+            database,
+            checkpoints,
+            key,
+        } => {
             let (database, key) = places(database, key)?;
             let key = read(&key)?;
-            let key: Digest = key.trim().parse().map_err(|e| Failure::usage(format!("the public key: {e}")))?;
-            let checkpoints = checkpoints.iter().map(|p| read(p)).collect::<Result<Vec<_>, _>>()?;
-            let report = verify(&database, key.as_bytes(), &checkpoints).map_err(|e| Failure::new(e.to_string()))?;
+            let key: Digest = key
+                .trim()
+                .parse()
+                .map_err(|e| Failure::usage(format!("the public key: {e}")))?;
+            let checkpoints = checkpoints
+                .iter()
+                .map(|p| read(p))
+                .collect::<Result<Vec<_>, _>>()?;
+            let report = verify(&database, key.as_bytes(), &checkpoints)
+                .map_err(|e| Failure::new(e.to_string()))?;
             show(&report, !checkpoints.is_empty(), json)
         }
         Ledger::Checkpoint => {
             let reply = once(&Ask::Checkpoint {})?;
-            let Reply::Checkpoint { note } = &reply else { return Err(unexpected()) };
-            if json { say::json(&reply) } else { say::line(note.trim_end()) }
+            let Reply::Checkpoint { note } = &reply else {
+                return Err(unexpected());
+            };
+            if json {
+                say::json(&reply)
+            } else {
+                say::line(note.trim_end())
+            }
             Ok(())
         }
     }
@@ -44,7 +61,13 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 fn show(report: &Report, against_kept: bool, json: bool) -> Result<(), Failure> {
-    let Report { records, root, signed, witnessed, fault } = report;
+    let Report {
+        records,
+        root,
+        signed,
+        witnessed,
+        fault,
+    } = report;
     if json {
         say::json(&serde_json::json!({
             "intact": fault.is_none(),
@@ -60,15 +83,26 @@ fn show(report: &Report, against_kept: bool, json: bool) -> Result<(), Failure> 
         }));
     }
     if let Some(fault) = fault {
-        let place = fault.record.map_or_else(String::new, |r| format!(" at record {r}"));
-        return Err(Failure::new(format!("The ledger was {}{place}: {}", fault.tampering, fault.words)));
+        let place = fault
+            .record
+            .map_or_else(String::new, |r| format!(" at record {r}"));
+        return Err(Failure::new(format!(
+            "The ledger was {}{place}: {}",
+            fault.tampering, fault.words
+        )));
     }
     if !json {
-        say::line(&format!("Intact: {records} records, {signed} of them under a signed checkpoint; root {root}"));
+        say::line(&format!(
+            "Intact: {records} records, {signed} of them under a signed checkpoint; root {root}"
+        ));
         if against_kept {
-            say::line(&format!("It agrees with the checkpoints that you gave, up to record {witnessed}."));
+            say::line(&format!(
+                "It agrees with the checkpoints that you gave, up to record {witnessed}."
+            ));
         } else {
-            say::line("Checked against its own checkpoints. One that is kept elsewhere (--checkpoint) also finds a rollback.");
+            say::line(
+                "Checked against its own checkpoints. One that is kept elsewhere (--checkpoint) also finds a rollback.",
+            );
         }
     }
     Ok(())

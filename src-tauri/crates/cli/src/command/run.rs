@@ -6,7 +6,9 @@ use crate::cli::Run;
 use crate::client::{Client, Failure};
 use crate::exit;
 use crate::say;
-use countersign_containment::{Exit, Limits, ProcessTree, RunSpec, Running, Support, explain, platform, uncontained};
+use countersign_containment::{
+    Exit, Limits, ProcessTree, RunSpec, Running, Support, explain, platform, uncontained,
+};
 use countersign_model::{AgentId, Foreign};
 use countersign_protocol::control::{Ask, Reply, RunBegun};
 use countersign_protocol::frame;
@@ -26,7 +28,8 @@ pub(crate) fn run(wanted: Run) -> ExitCode {
 }
 
 fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
-    let folder = std::env::current_dir().map_err(|e| Failure::new(format!("The working folder: {e}")))?;
+    let folder =
+        std::env::current_dir().map_err(|e| Failure::new(format!("The working folder: {e}")))?;
     let agent = agent_of(&wanted)?;
     if wanted.explain {
         return explain_only(wanted, folder);
@@ -44,11 +47,17 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
     client.send(&Ask::BeginRun {
         agent,
         task: Foreign::new(wanted.task.unwrap_or_else(|| default_task(&folder))),
-        argv: wanted.argv.iter().map(|a| Foreign::new(a.to_string_lossy())).collect(),
+        argv: wanted
+            .argv
+            .iter()
+            .map(|a| Foreign::new(a.to_string_lossy()))
+            .collect(),
         folder: Foreign::new(folder.to_string_lossy()),
         contained: !wanted.uncontained,
     })?;
-    let Reply::RunBegun(begun) = client.reply()? else { return Err(super::ask::unexpected()) };
+    let Reply::RunBegun(begun) = client.reply()? else {
+        return Err(super::ask::unexpected());
+    };
     let mut lease = client.into_stream();
     let spec = spec(wanted.argv, folder, &begun)?;
     let started = if wanted.uncontained {
@@ -93,9 +102,18 @@ fn agent_of(wanted: &Run) -> Result<AgentId, Failure> {
 /// The folder, and the branch where it is a git work tree. Read from the file,
 /// since a `git` of the folder's own choosing is not ours to start.
 fn default_task(folder: &Path) -> String {
-    let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
-    let branch = folder.ancestors().find_map(|f| std::fs::read_to_string(f.join(".git/HEAD")).ok());
-    match branch.as_deref().and_then(|head| head.trim().strip_prefix("ref: refs/heads/")) {
+    let name = folder
+        .file_name()
+        .unwrap_or(folder.as_os_str())
+        .to_string_lossy()
+        .into_owned();
+    let branch = folder
+        .ancestors()
+        .find_map(|f| std::fs::read_to_string(f.join(".git/HEAD")).ok());
+    match branch
+        .as_deref()
+        .and_then(|head| head.trim().strip_prefix("ref: refs/heads/"))
+    {
         Some(branch) => format!("{name} ({branch})"),
         None => name,
     }
@@ -120,12 +138,21 @@ fn explain_only(wanted: Run, folder: PathBuf) -> Result<ExitCode, Failure> {
     let home = home()?;
     let begun = RunBegun {
         run: countersign_model::RunId::from_random([0; 8]),
-        gateway: home.runs().join("run/gateway.sock").to_string_lossy().into_owned(),
+        gateway: home
+            .runs()
+            .join("run/gateway.sock")
+            .to_string_lossy()
+            .into_owned(),
         ca_pem: String::new(),
         placeholders: Vec::new(),
-        hidden: home.hidden().iter().map(|p| p.to_string_lossy().into_owned()).collect(),
+        hidden: home
+            .hidden()
+            .iter()
+            .map(|p| p.to_string_lossy().into_owned())
+            .collect(),
     };
-    let lines = explain(&spec(wanted.argv, folder, &begun)?).map_err(|e| Failure::new(e.to_string()))?;
+    let lines =
+        explain(&spec(wanted.argv, folder, &begun)?).map_err(|e| Failure::new(e.to_string()))?;
     for line in lines {
         say::line(&line);
     }
@@ -133,7 +160,11 @@ fn explain_only(wanted: Run, folder: PathBuf) -> Result<ExitCode, Failure> {
 }
 
 /// A thread on the lease: when the authority says so, or is gone, the run ends.
-fn end_with_lease(lease: &UnixStream, tree: ProcessTree, stopped: &Arc<AtomicBool>) -> Result<(), Failure> {
+fn end_with_lease(
+    lease: &UnixStream,
+    tree: ProcessTree,
+    stopped: &Arc<AtomicBool>,
+) -> Result<(), Failure> {
     let mut lease = lease.try_clone().map_err(|e| Failure::new(e.to_string()))?;
     let stopped = Arc::clone(stopped);
     std::thread::Builder::new()

@@ -31,7 +31,12 @@ pub(crate) struct Checked {
 impl Checked {
     /// As what is in force from now on.
     pub(crate) fn into_force(self, counter: u64) -> Force {
-        Force { counter, digest: self.digest, config: self.config, policies: self.policies }
+        Force {
+            counter,
+            digest: self.digest,
+            config: self.config,
+            policies: self.policies,
+        }
     }
 }
 
@@ -53,13 +58,17 @@ pub(crate) fn write_first(home: &Home) -> Result<(), AcceptedError> {
         move |source| AcceptedError::Disk { what, source }
     };
     if !home.config_file().exists() {
-        write_whole(&home.config_file(), FIRST_CONFIG.as_bytes()).map_err(disk("cannot write countersign.toml"))?;
+        write_whole(&home.config_file(), FIRST_CONFIG.as_bytes())
+            .map_err(disk("cannot write countersign.toml"))?;
     }
     if !home.policies().exists() {
-        crate::home::make_private(&home.policies())
-            .map_err(|e| AcceptedError::Disk { what: e.to_string(), source: io::ErrorKind::Other.into() })?;
+        crate::home::make_private(&home.policies()).map_err(|e| AcceptedError::Disk {
+            what: e.to_string(),
+            source: io::ErrorKind::Other.into(),
+        })?;
         for (name, text) in countersign_policy::DEFAULTS {
-            write_whole(&home.policies().join(name), text.as_bytes()).map_err(disk("cannot write a default rule"))?;
+            write_whole(&home.policies().join(name), text.as_bytes())
+                .map_err(disk("cannot write a default rule"))?;
         }
     }
     Ok(())
@@ -75,11 +84,21 @@ pub(crate) fn first() -> Result<Checked, Vec<String>> {
 }
 
 /// Opens what was accepted, against the counter that the ledger knows.
-pub(crate) fn open(home: &Home, install: &InstallId, key: &Secret, at_least: u64) -> Result<(u64, Checked), AcceptedError> {
+pub(crate) fn open(
+    home: &Home,
+    install: &InstallId,
+    key: &Secret,
+    at_least: u64,
+) -> Result<(u64, Checked), AcceptedError> {
     let stored = match std::fs::read(home.accepted()) {
         Ok(bytes) => Some(bytes),
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-        Err(source) => return Err(AcceptedError::Disk { what: "cannot read accepted.json".into(), source }),
+        Err(source) => {
+            return Err(AcceptedError::Disk {
+                what: "cannot read accepted.json".into(),
+                source,
+            });
+        }
     };
     let key = seal_key(key)?;
     let accepted = Sealed::open(stored.as_deref(), install, SealKey(&key), at_least)?;
@@ -88,15 +107,25 @@ pub(crate) fn open(home: &Home, install: &InstallId, key: &Secret, at_least: u64
 }
 
 /// Seals what the human has just accepted and stores it.
-pub(crate) fn store(home: &Home, install: &InstallId, key: &Secret, counter: u64, files: BTreeMap<String, String>) -> Result<(), AcceptedError> {
+pub(crate) fn store(
+    home: &Home,
+    install: &InstallId,
+    key: &Secret,
+    counter: u64,
+    files: BTreeMap<String, String>,
+) -> Result<(), AcceptedError> {
     let key = seal_key(key)?;
     let sealed = Sealed::new(Accepted { counter, files }, install, SealKey(&key));
-    write_whole(&home.accepted(), &sealed.to_bytes())
-        .map_err(|source| AcceptedError::Disk { what: "cannot write accepted.json".into(), source })
+    write_whole(&home.accepted(), &sealed.to_bytes()).map_err(|source| AcceptedError::Disk {
+        what: "cannot write accepted.json".into(),
+        source,
+    })
 }
 
 fn seal_key(key: &Secret) -> Result<[u8; 32], AcceptedError> {
-    key.expose().try_into().map_err(|_| AcceptedError::Seal(SealError::Forged))
+    key.expose()
+        .try_into()
+        .map_err(|_| AcceptedError::Seal(SealError::Forged))
 }
 
 /// Reads and checks the files on disk. Every problem is a sentence with file,
@@ -108,7 +137,10 @@ pub(crate) fn read_disk(home: &Home) -> Result<Checked, Vec<String>> {
     // What the configuration names is part of what is accepted.
     let named: RefCell<BTreeMap<String, String>> = RefCell::default();
     let read = |name: &str| {
-        let text = read_text(&home.config.join(name), countersign_config::Limits::CA as u64)?;
+        let text = read_text(
+            &home.config.join(name),
+            countersign_config::Limits::CA as u64,
+        )?;
         named.borrow_mut().insert(name.to_owned(), text.clone());
         Ok(text)
     };
@@ -140,7 +172,8 @@ fn read_rules(home: &Home) -> Result<Vec<(String, String)>, Vec<String>> {
         if rules.len() >= RULES_LIMIT {
             return Err(problem(&"more than 1000 files"));
         }
-        let text = read_text(&path, RULE_LIMIT).map_err(|e| vec![format!("{POLICIES_NAME}/{name}: {e}")])?;
+        let text = read_text(&path, RULE_LIMIT)
+            .map_err(|e| vec![format!("{POLICIES_NAME}/{name}: {e}")])?;
         rules.push((name, text));
     }
     Ok(rules)
@@ -148,8 +181,15 @@ fn read_rules(home: &Home) -> Result<Vec<(String, String)>, Vec<String>> {
 
 /// Checks a set of files that belong together.
 pub(crate) fn check(files: &BTreeMap<String, String>) -> Result<Checked, Vec<String>> {
-    let text = files.get(CONFIG_NAME).ok_or_else(|| vec![format!("{CONFIG_NAME} is missing")])?;
-    let read = |name: &str| files.get(name).cloned().ok_or_else(|| format!("{name} is not there"));
+    let text = files
+        .get(CONFIG_NAME)
+        .ok_or_else(|| vec![format!("{CONFIG_NAME} is missing")])?;
+    let read = |name: &str| {
+        files
+            .get(name)
+            .cloned()
+            .ok_or_else(|| format!("{name} is not there"))
+    };
     let config = countersign_config::parse(text, CONFIG_NAME, &kind_defaults, &read)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let prefix = format!("{POLICIES_NAME}/");
@@ -157,17 +197,31 @@ pub(crate) fn check(files: &BTreeMap<String, String>) -> Result<Checked, Vec<Str
         .iter()
         .filter_map(|(name, text)| Some((name.strip_prefix(&prefix)?.to_owned(), text.clone())))
         .collect();
-    let policies = Policies::parse(&rules)
-        .map_err(|problems| problems.iter().map(|p| format!("{POLICIES_NAME}/{p}")).collect::<Vec<_>>())?;
-    let accepted = Accepted { counter: 0, files: files.clone() };
-    Ok(Checked { digest: accepted.digest(), files: accepted.files, config, policies })
+    let policies = Policies::parse(&rules).map_err(|problems| {
+        problems
+            .iter()
+            .map(|p| format!("{POLICIES_NAME}/{p}"))
+            .collect::<Vec<_>>()
+    })?;
+    let accepted = Accepted {
+        counter: 0,
+        files: files.clone(),
+    };
+    Ok(Checked {
+        digest: accepted.digest(),
+        files: accepted.files,
+        config,
+        policies,
+    })
 }
 
 fn read_text(path: &std::path::Path, limit: u64) -> Result<String, String> {
     use std::io::Read as _;
     let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    file.take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| e.to_string())?;
     if bytes.len() as u64 > limit {
         return Err(format!("longer than {limit} bytes"));
     }
@@ -179,7 +233,11 @@ pub(crate) fn kind_defaults(name: &str) -> Option<KindDefaults> {
     let kind = catalogue::kind(name)?;
     Some(KindDefaults {
         provider: Provider(kind.provider.to_owned()),
-        hosts: kind.hosts.iter().filter_map(|h| HostPattern::new(h).ok()).collect(),
+        hosts: kind
+            .hosts
+            .iter()
+            .filter_map(|h| HostPattern::new(h).ok())
+            .collect(),
         credential: kind.credential.clone(),
         token_url: kind.token_url.map(str::to_owned),
         forward_headers: kind.forward_headers.iter().map(|&h| h.to_owned()).collect(),

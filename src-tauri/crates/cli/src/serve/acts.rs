@@ -15,17 +15,29 @@ use std::sync::Arc;
 use tokio::net::UnixStream;
 
 /// Lifts the stop, or an agent's standing denials, after a human's yes.
-pub(super) async fn resume(authority: &Arc<Authority>, stream: &mut UnixStream, agent: Option<AgentId>) -> io::Result<()> {
+pub(super) async fn resume(
+    authority: &Arc<Authority>,
+    stream: &mut UnixStream,
+    agent: Option<AgentId>,
+) -> io::Result<()> {
     let broker = &authority.broker;
     let about = match (&agent, broker.stop().view()) {
-        (Some(agent), _) => About::LiftDenials { agent: agent.clone() },
-        (None, Some(stop)) => About::Resume { trigger: stop.trigger, since: stop.since },
+        (Some(agent), _) => About::LiftDenials {
+            agent: agent.clone(),
+        },
+        (None, Some(stop)) => About::Resume {
+            trigger: stop.trigger,
+            since: stop.since,
+        },
         (None, None) => return wire::write(stream, &done("Nothing is stopped.")).await,
     };
     let reply = match ask(authority, stream, about).await? {
         Err(refused) => refused,
         Ok(approval) => match agent {
-            Some(agent) => done(format!("{} standing denial(s) of {agent} lifted.", broker.lift_denials(&agent))),
+            Some(agent) => done(format!(
+                "{} standing denial(s) of {agent} lifted.",
+                broker.lift_denials(&agent)
+            )),
             None => match lift(authority, &approval.surface.to_string()).await {
                 Ok(()) => done("Resumed. No approval from before the stop counts any more."),
                 Err(sentence) => failed(exit::FAILED, sentence),
@@ -39,7 +51,9 @@ pub(super) async fn resume(authority: &Arc<Authority>, stream: &mut UnixStream, 
 pub(super) async fn lift(authority: &Authority, surface: &str) -> Result<(), String> {
     match std::fs::remove_file(authority.home.stop_file()) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            return Err(format!("The stop file cannot be removed, so the stop stays engaged: {e}"));
+            return Err(format!(
+                "The stop file cannot be removed, so the stop stays engaged: {e}"
+            ));
         }
         _ => {}
     }
@@ -72,22 +86,40 @@ pub(super) fn config_diff(authority: &Authority) -> Reply {
 }
 
 /// Puts the files on disk in force after a human's yes to exactly their diff.
-pub(super) async fn config_accept(authority: &Arc<Authority>, stream: &mut UnixStream) -> io::Result<()> {
+pub(super) async fn config_accept(
+    authority: &Arc<Authority>,
+    stream: &mut UnixStream,
+) -> io::Result<()> {
     let Ok(_one) = authority.accepting.try_lock() else {
-        return wire::write(stream, &failed(exit::FAILED, "A change is before the user already.")).await;
+        return wire::write(
+            stream,
+            &failed(exit::FAILED, "A change is before the user already."),
+        )
+        .await;
     };
     let checked = match accepted::read_disk(&authority.home) {
         Ok(checked) => checked,
         Err(problems) => {
-            let sentence = format!("Nothing was changed; the last accepted state stays in force.\n{}", problems.join("\n"));
+            let sentence = format!(
+                "Nothing was changed; the last accepted state stays in force.\n{}",
+                problems.join("\n")
+            );
             return wire::write(stream, &failed(exit::FAILED, sentence)).await;
         }
     };
-    if authority.broker.force().is_some_and(|f| f.digest == checked.digest) {
+    if authority
+        .broker
+        .force()
+        .is_some_and(|f| f.digest == checked.digest)
+    {
         return wire::write(stream, &done("Nothing has changed since it was accepted.")).await;
     }
     let change = Change::of(authority, &checked);
-    let about = About::Config { summary: change.summary, diff: change.diff, content: checked.digest };
+    let about = About::Config {
+        summary: change.summary,
+        diff: change.diff,
+        content: checked.digest,
+    };
     let reply = match ask(authority, stream, about).await? {
         Err(refused) => refused,
         // What was shown is what comes into force: not what is on disk by now.
@@ -99,16 +131,27 @@ pub(super) async fn config_accept(authority: &Arc<Authority>, stream: &mut UnixS
     wire::write(stream, &reply).await
 }
 
-async fn put_in_force(authority: &Authority, checked: accepted::Checked, approval: &Approval) -> Result<u64, String> {
+async fn put_in_force(
+    authority: &Authority,
+    checked: accepted::Checked,
+    approval: &Approval,
+) -> Result<u64, String> {
     let counter = authority.broker.next_seal_counter();
-    let Authority { home, install, seal_key, broker, .. } = authority;
+    let Authority {
+        home,
+        install,
+        seal_key,
+        broker,
+        ..
+    } = authority;
     // Record first: a crash between the two leaves a seal that is older than
     // the record says, and nothing in force, never a change without a record.
     broker
         .record_accepted(counter, checked.digest, approval.surface.to_string())
         .await
         .map_err(|reason| reason.advice().to_owned())?;
-    accepted::store(home, install, seal_key, counter, checked.files.clone()).map_err(|e| e.to_string())?;
+    accepted::store(home, install, seal_key, counter, checked.files.clone())
+        .map_err(|e| e.to_string())?;
     broker.enforce(checked.into_force(counter));
     broker.warn("config", "");
     Ok(counter)
@@ -122,26 +165,40 @@ pub(super) async fn credential_set(
     length: usize,
 ) -> io::Result<()> {
     let secret = Secret::from_zeroizing(wire::read_secret(stream, length).await?);
-    let configured = authority.broker.force().and_then(|f| f.config.accounts.get(&account).cloned());
+    let configured = authority
+        .broker
+        .force()
+        .and_then(|f| f.config.accounts.get(&account).cloned());
     let Some(configured) = configured else {
         let sentence = format!("No account {account} is in the accepted configuration.");
         return wire::write(stream, &failed(exit::FAILED, sentence)).await;
     };
     if configured.is_site() {
-        let sentence = format!("{account} is a site: it has no credential (credential = \"none\").");
+        let sentence =
+            format!("{account} is a site: it has no credential (credential = \"none\").");
         return wire::write(stream, &failed(exit::FAILED, sentence)).await;
     }
     let about = About::SetCredential {
         hosts: configured.hosts.iter().map(ToString::to_string).collect(),
-        replaces: authority.broker.credential(&account.clone().into()).is_some(),
+        replaces: authority
+            .broker
+            .credential(&account.clone().into())
+            .is_some(),
         account: account.clone(),
     };
     let reply = match ask(authority, stream, about).await? {
         Err(refused) => refused,
-        Ok(_) => match authority.broker.set_credential(&account.into(), secret).await {
+        Ok(_) => match authority
+            .broker
+            .set_credential(&account.into(), secret)
+            .await
+        {
             Ok(version) => {
                 authority.broker.warn("vault", "");
-                done(format!("Stored in the keyring: {}, version {}.", version.id, version.version))
+                done(format!(
+                    "Stored in the keyring: {}, version {}.",
+                    version.id, version.version
+                ))
             }
             Err(e) => failed(exit::FAILED, format!("{e} {}", e.fix())),
         },
@@ -150,11 +207,31 @@ pub(super) async fn credential_set(
 }
 
 /// Removes a credential after a human's yes.
-pub(super) async fn credential_remove(authority: &Arc<Authority>, stream: &mut UnixStream, account: AccountId) -> io::Result<()> {
-    if authority.broker.credential(&account.clone().into()).is_none() {
-        return wire::write(stream, &failed(exit::FAILED, format!("{account} has no credential."))).await;
+pub(super) async fn credential_remove(
+    authority: &Arc<Authority>,
+    stream: &mut UnixStream,
+    account: AccountId,
+) -> io::Result<()> {
+    if authority
+        .broker
+        .credential(&account.clone().into())
+        .is_none()
+    {
+        return wire::write(
+            stream,
+            &failed(exit::FAILED, format!("{account} has no credential.")),
+        )
+        .await;
     }
-    let reply = match ask(authority, stream, About::RemoveCredential { account: account.clone() }).await? {
+    let reply = match ask(
+        authority,
+        stream,
+        About::RemoveCredential {
+            account: account.clone(),
+        },
+    )
+    .await?
+    {
         Err(refused) => refused,
         Ok(_) => match authority.broker.remove_credential(&account.into()).await {
             Ok(()) => done("Removed from the keyring."),
@@ -166,20 +243,36 @@ pub(super) async fn credential_remove(authority: &Arc<Authority>, stream: &mut U
 
 /// Asks the human, tells the command so, and turns a missing yes into a reply.
 /// A command that goes away withdraws its question.
-async fn ask(authority: &Authority, stream: &mut UnixStream, about: About) -> io::Result<Result<Approval, Reply>> {
-    wire::write(stream, &Reply::Asking { assurance: Assurance::Window }).await?;
+async fn ask(
+    authority: &Authority,
+    stream: &mut UnixStream,
+    about: About,
+) -> io::Result<Result<Approval, Reply>> {
+    wire::write(
+        stream,
+        &Reply::Asking {
+            assurance: Assurance::Window,
+        },
+    )
+    .await?;
     let answer = tokio::select! {
         answer = authority.broker.ask_human(about) => answer,
         () = gone(stream) => return Err(io::ErrorKind::ConnectionAborted.into()),
     };
     Ok(answer.map_err(|reason| match reason {
         ReasonCode::DeniedByHuman => failed(exit::DENIED_BY_HUMAN, "The user denied it."),
-        ReasonCode::TimedOut => failed(exit::NOBODY_ANSWERED, "Nobody answered within two minutes; nothing was changed."),
+        ReasonCode::TimedOut => failed(
+            exit::NOBODY_ANSWERED,
+            "Nobody answered within two minutes; nothing was changed.",
+        ),
         ReasonCode::NoSurface => failed(
             exit::NOBODY_ANSWERED,
             "Nobody can be asked: start the tray app, or run `countersign serve` on a terminal.",
         ),
-        ReasonCode::Stopped => failed(exit::STOPPED, "The stop was engaged meanwhile; nothing was changed."),
+        ReasonCode::Stopped => failed(
+            exit::STOPPED,
+            "The stop was engaged meanwhile; nothing was changed.",
+        ),
         other => failed(exit::FAILED, format!("Nothing was changed ({other}).")),
     }))
 }
@@ -211,13 +304,24 @@ impl Change {
         let old_config = force.as_ref().map_or(&nothing, |f| &f.config);
         let old_files = force
             .as_ref()
-            .and_then(|f| accepted::open(&authority.home, &authority.install, &authority.seal_key, f.counter).ok())
+            .and_then(|f| {
+                accepted::open(
+                    &authority.home,
+                    &authority.install,
+                    &authority.seal_key,
+                    f.counter,
+                )
+                .ok()
+            })
             .map(|(_, old)| old.files)
             .unwrap_or_default();
         let mut summary = summary(old_config, &checked.config);
         for name in changed_names(&old_files, &checked.files) {
             if name.starts_with(crate::home::POLICIES_NAME) {
-                let change = match (old_files.contains_key(name), checked.files.contains_key(name)) {
+                let change = match (
+                    old_files.contains_key(name),
+                    checked.files.contains_key(name),
+                ) {
                     (false, _) => "is new",
                     (_, false) => "is removed",
                     _ => "changes",
@@ -225,14 +329,21 @@ impl Change {
                 summary.push(format!("rule {name} {change}: read it below"));
             }
         }
-        Self { summary, diff: file_diffs(&old_files, &checked.files) }
+        Self {
+            summary,
+            diff: file_diffs(&old_files, &checked.files),
+        }
     }
 }
 
 type Files = BTreeMap<String, String>;
 
 fn changed_names<'f>(old: &'f Files, new: &'f Files) -> BTreeSet<&'f str> {
-    old.keys().chain(new.keys()).filter(|n| old.get(*n) != new.get(*n)).map(String::as_str).collect()
+    old.keys()
+        .chain(new.keys())
+        .filter(|n| old.get(*n) != new.get(*n))
+        .map(String::as_str)
+        .collect()
 }
 
 fn file_diffs(old: &Files, new: &Files) -> Vec<String> {
@@ -240,7 +351,10 @@ fn file_diffs(old: &Files, new: &Files) -> Vec<String> {
     let mut lines = Vec::new();
     for name in changed_names(old, new) {
         lines.push(format!("--- {name}"));
-        let (before, after) = (old.get(name).unwrap_or(&empty), new.get(name).unwrap_or(&empty));
+        let (before, after) = (
+            old.get(name).unwrap_or(&empty),
+            new.get(name).unwrap_or(&empty),
+        );
         for line in diff(before, after) {
             lines.push(match line {
                 DiffLine::Same(text) => format!("  {}", shown(&text)),

@@ -35,7 +35,9 @@ pub(super) fn listen(home: &Home) -> Result<UnixListener, String> {
 pub(super) async fn serve(authority: Arc<Authority>, listener: UnixListener) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             // No descriptors left: wait for one to come back.
@@ -57,20 +59,46 @@ async fn connection(authority: &Arc<Authority>, mut stream: UnixStream) -> io::R
     if let Err(sentence) = may_talk(authority, &stream) {
         return wire::write(&mut stream, &failed(exit::FAILED, sentence)).await;
     }
-    let Some(ask) = wire::read::<Ask>(&mut stream).await? else { return Ok(()) };
+    let Some(ask) = wire::read::<Ask>(&mut stream).await? else {
+        return Ok(());
+    };
     let broker = &authority.broker;
     let reply = match ask {
         Ask::Status {} => Reply::Status(Box::new(status(authority))),
-        Ask::Stop { trigger, reason, agent: None } => {
+        Ask::Stop {
+            trigger,
+            reason,
+            agent: None,
+        } => {
             broker.engage(trigger, reason);
             done("Everything is stopped. Go on with: countersign resume")
         }
-        Ask::Stop { agent: Some(agent), .. } => {
-            done(format!("{} run(s) of {agent} stopped.", broker.stop_agent(&agent)))
-        }
+        Ask::Stop {
+            agent: Some(agent), ..
+        } => done(format!(
+            "{} run(s) of {agent} stopped.",
+            broker.stop_agent(&agent)
+        )),
         Ask::Resume { agent } => return acts::resume(authority, &mut stream, agent).await,
-        Ask::BeginRun { agent, task, argv, folder, contained } => {
-            return lease::hold(authority, stream, lease::Wanted { agent, task, argv, folder, contained }).await;
+        Ask::BeginRun {
+            agent,
+            task,
+            argv,
+            folder,
+            contained,
+        } => {
+            return lease::hold(
+                authority,
+                stream,
+                lease::Wanted {
+                    agent,
+                    task,
+                    argv,
+                    folder,
+                    contained,
+                },
+            )
+            .await;
         }
         Ask::EndRun { .. } => failed(exit::USAGE, "No run was begun on this connection."),
         Ask::ConfigDiff {} => acts::config_diff(authority),
@@ -81,8 +109,12 @@ async fn connection(authority: &Arc<Authority>, mut stream: UnixStream) -> io::R
         Ask::CredentialRemove { account } => {
             return acts::credential_remove(authority, &mut stream, account).await;
         }
-        Ask::CredentialList {} => Reply::Credentials { credentials: broker.credentials() },
-        Ask::Requests {} => Reply::Requests { waiting: broker.desk().open().iter().map(waiting).collect() },
+        Ask::CredentialList {} => Reply::Credentials {
+            credentials: broker.credentials(),
+        },
+        Ask::Requests {} => Reply::Requests {
+            waiting: broker.desk().open().iter().map(waiting).collect(),
+        },
         Ask::Timeline { filter, follow } => {
             return timeline::give(authority, &mut stream, filter, follow).await;
         }
@@ -98,11 +130,19 @@ async fn connection(authority: &Arc<Authority>, mut stream: UnixStream) -> io::R
             Err(e) => failed(exit::FAILED, e.to_string()),
         },
         Ask::ShowWindow {} => {
-            if broker.desk().surfaces().iter().any(|s| s == super::desktop::NAME) {
+            if broker
+                .desk()
+                .surfaces()
+                .iter()
+                .any(|s| s == super::desktop::NAME)
+            {
                 broker.desk().tell(&ToSurface::ShowWindow {});
                 done("The window is open.")
             } else {
-                failed(exit::FAILED, "The authority runs without the tray app; start it with: countersign serve --desktop")
+                failed(
+                    exit::FAILED,
+                    "The authority runs without the tray app; start it with: countersign serve --desktop",
+                )
             }
         }
         Ask::Shutdown {} => {
@@ -115,7 +155,9 @@ async fn connection(authority: &Arc<Authority>, mut stream: UnixStream) -> io::R
 
 /// Guarantee G6: of our uid, and no process of a run.
 fn may_talk(authority: &Authority, stream: &UnixStream) -> Result<(), &'static str> {
-    let peer = stream.peer_cred().map_err(|_| "Who you are cannot be told.")?;
+    let peer = stream
+        .peer_cred()
+        .map_err(|_| "Who you are cannot be told.")?;
     if peer.uid() != nix::unistd::getuid().as_raw() {
         return Err("This authority is another user's.");
     }
@@ -138,14 +180,21 @@ fn may_talk(authority: &Authority, stream: &UnixStream) -> Result<(), &'static s
 /// The parent, from `/proc/PID/stat`: the second field after the last `)`.
 fn parent_of(pid: i32) -> Option<i32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    stat.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()
 }
 
 fn status(authority: &Authority) -> Status {
     let broker = &authority.broker;
     let state = broker.state();
     let force = broker.force();
-    let on_disk = super::accepted::read_disk(&authority.home).map(|c| c.digest).ok();
+    let on_disk = super::accepted::read_disk(&authority.home)
+        .map(|c| c.digest)
+        .ok();
     Status {
         program: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -171,7 +220,10 @@ fn waiting(question: &Question) -> WaitingView {
         request: request.map(|r| r.request.clone()),
         run: request.map(|r| r.run.clone()),
         agent: request.map(|r| r.agent.clone()),
-        words: request.map_or_else(|| Words::new(crate::say::about(&question.about)), |r| r.action.words.clone()),
+        words: request.map_or_else(
+            || Words::new(crate::say::about(&question.about)),
+            |r| r.action.words.clone(),
+        ),
         effects: request.map_or(Effects::NONE, |r| r.action.effects),
         assurance: question.assurance,
         since: question.asked,
@@ -180,9 +232,14 @@ fn waiting(question: &Question) -> WaitingView {
 }
 
 pub(super) fn done(sentence: impl Into<String>) -> Reply {
-    Reply::Done { sentence: sentence.into() }
+    Reply::Done {
+        sentence: sentence.into(),
+    }
 }
 
 pub(super) fn failed(exit: u8, sentence: impl Into<String>) -> Reply {
-    Reply::Failed { exit, sentence: sentence.into() }
+    Reply::Failed {
+        exit,
+        sentence: sentence.into(),
+    }
 }

@@ -40,7 +40,10 @@ pub(super) fn keep_running(authority: &Arc<Authority>) {
         move || keep(&authority, &runtime)
     });
     if spawned.is_err() {
-        authority.broker.warn(NAME, "The tray app could not be started: no thread to be had.");
+        authority.broker.warn(
+            NAME,
+            "The tray app could not be started: no thread to be had.",
+        );
     }
 }
 
@@ -51,9 +54,15 @@ fn keep(authority: &Arc<Authority>, runtime: &Handle) {
         match once(authority, runtime) {
             Ok(()) => return,
             Err(_) if authority.ending.load(Ordering::SeqCst) => return,
-            Err(error) => authority.broker.warn(NAME, &format!("The tray app is not running: {error}")),
+            Err(error) => authority
+                .broker
+                .warn(NAME, &format!("The tray app is not running: {error}")),
         }
-        failed = if began.elapsed() >= LIVED { 1 } else { failed + 1 };
+        failed = if began.elapsed() >= LIVED {
+            1
+        } else {
+            failed + 1
+        };
         std::thread::sleep(Duration::from_millis(200) * failed);
     }
 }
@@ -70,10 +79,18 @@ fn once(authority: &Arc<Authority>, runtime: &Handle) -> io::Result<()> {
 
 fn start(theirs: UnixStream) -> io::Result<Child> {
     let mut command = Command::new(program()?);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).env(FD_VARIABLE, SOCKET.to_string());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .env(FD_VARIABLE, SOCKET.to_string());
     // The one descriptor that is handed on; all others close at exec.
-    let socket = FdMapping { parent_fd: OwnedFd::from(theirs), child_fd: SOCKET };
-    command.fd_mappings(vec![socket]).map_err(io::Error::other)?;
+    let socket = FdMapping {
+        parent_fd: OwnedFd::from(theirs),
+        child_fd: SOCKET,
+    };
+    command
+        .fd_mappings(vec![socket])
+        .map_err(io::Error::other)?;
     command.spawn()
 }
 
@@ -103,25 +120,36 @@ fn talk(authority: &Arc<Authority>, runtime: &Handle, ours: UnixStream) -> io::R
     );
     frame::write(
         &mut write,
-        &ToSurface::Hello { protocol: VERSION, program: env!("CARGO_PKG_VERSION").into(), hotkey },
+        &ToSurface::Hello {
+            protocol: VERSION,
+            program: env!("CARGO_PKG_VERSION").into(),
+            hotkey,
+        },
     )?;
     let up_to = match frame::read::<FromSurface>(&mut read)? {
-        Some(FromSurface::Ready { protocol: VERSION, up_to }) => up_to.min(Assurance::Window),
-        Some(FromSurface::Ready { .. }) => return Err(io::Error::other("it is of another version")),
+        Some(FromSurface::Ready {
+            protocol: VERSION,
+            up_to,
+        }) => up_to.min(Assurance::Window),
+        Some(FromSurface::Ready { .. }) => {
+            return Err(io::Error::other("it is of another version"));
+        }
         _ => return Err(io::Error::other("it ended before it was ready")),
     };
     broker.warn(NAME, "");
     let (id, to, mut messages) = broker.desk().attach(NAME, up_to);
     let _attached = Attached { authority, id };
-    let writer = std::thread::Builder::new().name("desktop-writer".into()).spawn(move || {
-        while let Some(message) = messages.blocking_recv() {
-            if frame::write(&mut write, &message).is_err() {
-                return;
+    let writer = std::thread::Builder::new()
+        .name("desktop-writer".into())
+        .spawn(move || {
+            while let Some(message) = messages.blocking_recv() {
+                if frame::write(&mut write, &message).is_err() {
+                    return;
+                }
             }
-        }
-        // The desk let go of it: close, so that the reader ends too.
-        let _ = write.shutdown(std::net::Shutdown::Both);
-    })?;
+            // The desk let go of it: close, so that the reader ends too.
+            let _ = write.shutdown(std::net::Shutdown::Both);
+        })?;
     broker.publish();
     let ended = listen(authority, runtime, &mut read, &to);
     drop(to);
@@ -154,8 +182,17 @@ fn listen(
             // First, and on this very thread.
             FromSurface::Stop { trigger } => broker.engage(trigger, None),
             FromSurface::Shown { question, digest } => broker.desk().shown(&question, digest),
-            FromSurface::Answered { question, digest, answer, assurance, surface, because } => {
-                broker.desk().answer(&question, digest, answer, assurance, surface, because);
+            FromSurface::Answered {
+                question,
+                digest,
+                answer,
+                assurance,
+                surface,
+                because,
+            } => {
+                broker
+                    .desk()
+                    .answer(&question, digest, answer, assurance, surface, because);
             }
             FromSurface::Resume { call } => {
                 let (authority, to) = (Arc::clone(authority), to.clone());
@@ -167,12 +204,21 @@ fn listen(
             }
             FromSurface::Timeline { call, filter } => {
                 let message = match timeline::entries(broker, &filter) {
-                    Ok((entries, more)) => ToSurface::Timeline { call, entries, more },
-                    Err(e) => ToSurface::Failed { call, sentence: e.to_string() },
+                    Ok((entries, more)) => ToSurface::Timeline {
+                        call,
+                        entries,
+                        more,
+                    },
+                    Err(e) => ToSurface::Failed {
+                        call,
+                        sentence: e.to_string(),
+                    },
                 };
                 let _ = to.try_send(message);
             }
-            FromSurface::Warning { topic, sentence } => broker.warn(&format!("desktop/{topic}"), &sentence),
+            FromSurface::Warning { topic, sentence } => {
+                broker.warn(&format!("desktop/{topic}"), &sentence)
+            }
             FromSurface::Quit {} => {
                 authority.end.notify_one();
                 return Ok(());

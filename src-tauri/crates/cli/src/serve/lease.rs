@@ -44,14 +44,23 @@ impl Launchers {
 }
 
 /// Begins a run and holds it until its connection closes.
-pub(super) async fn hold(authority: &Arc<Authority>, mut stream: UnixStream, wanted: Wanted) -> io::Result<()> {
+pub(super) async fn hold(
+    authority: &Arc<Authority>,
+    mut stream: UnixStream,
+    wanted: Wanted,
+) -> io::Result<()> {
     let launcher = stream.peer_cred()?.pid();
     let begun = match begin(authority, wanted).await {
         Ok(begun) => begun,
         Err((code, sentence)) => return wire::write(&mut stream, &failed(code, sentence)).await,
     };
     let _launcher = launcher.map(|pid| Launcher::new(authority, pid));
-    let Begun { run, reply, folder: _folder, gateway: _gateway } = begun;
+    let Begun {
+        run,
+        reply,
+        folder: _folder,
+        gateway: _gateway,
+    } = begun;
     let mut exit_code = None;
     let why = match wire::write(&mut stream, &reply).await {
         Err(_) => "its launcher was gone before it began",
@@ -62,7 +71,11 @@ pub(super) async fn hold(authority: &Arc<Authority>, mut stream: UnixStream, wan
 }
 
 /// Waits for the end, from whichever side it comes.
-async fn until_over(stream: &mut UnixStream, run: &Run, exit_code: &mut Option<i32>) -> &'static str {
+async fn until_over(
+    stream: &mut UnixStream,
+    run: &Run,
+    exit_code: &mut Option<i32>,
+) -> &'static str {
     let (mut read, mut write) = stream.split();
     let heard = tokio::select! {
         heard = wire::read::<Ask>(&mut read) => heard,
@@ -97,7 +110,8 @@ struct Begun {
 
 async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8, String)> {
     let broker = &authority.broker;
-    let internal = |e: &dyn std::fmt::Display| (exit::FAILED, format!("The run could not be begun: {e}"));
+    let internal =
+        |e: &dyn std::fmt::Display| (exit::FAILED, format!("The run could not be begun: {e}"));
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(|e| internal(&e))?;
     let facts = RunFacts {
@@ -108,15 +122,23 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         folder: wanted.folder,
         contained: wanted.contained,
     };
-    let folder = RunFolder::make(&authority.home.runs().join(facts.run.as_str())).map_err(|e| internal(&e))?;
+    let folder = RunFolder::make(&authority.home.runs().join(facts.run.as_str()))
+        .map_err(|e| internal(&e))?;
     let socket = folder.0.join("gateway.sock");
     let listener = UnixListener::bind(&socket).map_err(|e| internal(&e))?;
-    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600)).map_err(|e| internal(&e))?;
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600))
+        .map_err(|e| internal(&e))?;
 
     let agent = facts.agent.clone();
-    let run = broker.begin_run(facts).await.map_err(|reason| refused(reason, &agent))?;
+    let run = broker
+        .begin_run(facts)
+        .await
+        .map_err(|reason| refused(reason, &agent))?;
     let accounts = broker.accounts(&run.facts.run);
-    let hosts: Vec<_> = accounts.iter().flat_map(|a| a.account.hosts.iter().cloned()).collect();
+    let hosts: Vec<_> = accounts
+        .iter()
+        .flat_map(|a| a.account.hosts.iter().cloned())
+        .collect();
     let ended = |e: &dyn std::fmt::Display| {
         broker.end_run(&run.facts.run, None, "it could not be begun");
         internal(e)
@@ -130,29 +152,49 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         limits: Limits::default(),
     };
     let http = authority.http.clone();
-    let serving = Serving(tokio::spawn(async move { http.serve_run(listener, gateway).await }));
+    let serving = Serving(tokio::spawn(async move {
+        http.serve_run(listener, gateway).await
+    }));
     let reply = Reply::RunBegun(Box::new(RunBegun {
         run: run.facts.run.clone(),
         gateway: socket.to_string_lossy().into_owned(),
         ca_pem,
         placeholders: placeholders(&accounts),
-        hidden: authority.home.hidden().iter().map(|p| p.to_string_lossy().into_owned()).collect(),
+        hidden: authority
+            .home
+            .hidden()
+            .iter()
+            .map(|p| p.to_string_lossy().into_owned())
+            .collect(),
     }));
-    Ok(Begun { run, reply, folder, gateway: serving })
+    Ok(Begun {
+        run,
+        reply,
+        folder,
+        gateway: serving,
+    })
 }
 
 fn refused(reason: ReasonCode, agent: &AgentId) -> (u8, String) {
     match reason {
-        ReasonCode::Stopped => (exit::STOPPED, "The stop is engaged. Go on with: countersign resume".into()),
+        ReasonCode::Stopped => (
+            exit::STOPPED,
+            "The stop is engaged. Go on with: countersign resume".into(),
+        ),
         ReasonCode::NotAssigned => (
             exit::FAILED,
-            format!("No agent {agent} is in the accepted configuration. Add it with: countersign agent add {agent}"),
+            format!(
+                "No agent {agent} is in the accepted configuration. Add it with: countersign agent add {agent}"
+            ),
         ),
         ReasonCode::NotAccepted => (
             exit::FAILED,
             "No configuration is in force. See: countersign config check".into(),
         ),
-        other => (exit::FAILED, format!("The run could not be begun ({other}).")),
+        other => (
+            exit::FAILED,
+            format!("The run could not be begun ({other})."),
+        ),
     }
 }
 
@@ -160,7 +202,11 @@ fn refused(reason: ReasonCode, agent: &AgentId) -> (u8, String) {
 fn placeholders(accounts: &[countersign_broker::AccountView]) -> Vec<(String, String)> {
     let mut all: Vec<(String, String)> = countersign_catalogue::kinds()
         .iter()
-        .filter(|kind| accounts.iter().any(|a| a.account.provider.0 == kind.provider && !a.account.provider.is_plain()))
+        .filter(|kind| {
+            accounts
+                .iter()
+                .any(|a| a.account.provider.0 == kind.provider && !a.account.provider.is_plain())
+        })
         .flat_map(|kind| kind.placeholders)
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
@@ -203,7 +249,10 @@ struct Launcher {
 impl Launcher {
     fn new(authority: &Arc<Authority>, pid: i32) -> Self {
         authority.launchers.all().push(pid);
-        Self { authority: Arc::clone(authority), pid }
+        Self {
+            authority: Arc::clone(authority),
+            pid,
+        }
     }
 }
 

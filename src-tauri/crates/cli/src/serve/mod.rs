@@ -68,7 +68,8 @@ pub(crate) fn serve(options: &Options) -> ExitCode {
 }
 
 fn start(options: &Options) -> Result<ExitCode, String> {
-    countersign_vault::harden_process().map_err(|e| format!("This process could not be hardened: {e}"))?;
+    countersign_vault::harden_process()
+        .map_err(|e| format!("This process could not be hardened: {e}"))?;
     let home = Home::find().map_err(|e| e.to_string())?;
     home.make().map_err(|e| e.to_string())?;
     // Held until the process ends: one authority per user.
@@ -83,7 +84,13 @@ fn start(options: &Options) -> Result<ExitCode, String> {
 }
 
 async fn run(opened: open::Opened, options: &Options) -> Result<ExitCode, String> {
-    let open::Opened { home, install, broker, seal_key, notes } = opened;
+    let open::Opened {
+        home,
+        install,
+        broker,
+        seal_key,
+        notes,
+    } = opened;
     let authority = Arc::new(Authority {
         home,
         install,
@@ -97,7 +104,9 @@ async fn run(opened: open::Opened, options: &Options) -> Result<ExitCode, String
         ending: AtomicBool::new(false),
     });
     if let Err(error) = authority.broker.learn_credentials().await {
-        authority.broker.warn("vault", &format!("{error} {}", error.fix()));
+        authority
+            .broker
+            .warn("vault", &format!("{error} {}", error.fix()));
     }
     let time = authority.broker.clone();
     tokio::spawn(async move { time.keep_time().await });
@@ -118,7 +127,9 @@ async fn run(opened: open::Opened, options: &Options) -> Result<ExitCode, String
     let _ = std::fs::remove_file(authority.home.control());
     match closed {
         Ok(Ok(())) => Ok(ExitCode::SUCCESS),
-        Ok(Err(reason)) => Err(format!("The trail could not be closed ({reason}); the next start recovers it.")),
+        Ok(Err(reason)) => Err(format!(
+            "The trail could not be closed ({reason}); the next start recovers it."
+        )),
         Err(_) => Err("The trail was not closed in time; the next start recovers it.".into()),
     }
 }

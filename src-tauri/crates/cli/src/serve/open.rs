@@ -35,7 +35,9 @@ pub(super) fn lock(home: &Home) -> Result<File, String> {
         Err(TryLockError::WouldBlock) => {
             Err("An authority of yours is running already. See it with: countersign status".into())
         }
-        Err(TryLockError::Error(e)) => Err(format!("{} cannot be locked: {e}", home.lock().display())),
+        Err(TryLockError::Error(e)) => {
+            Err(format!("{} cannot be locked: {e}", home.lock().display()))
+        }
     }
 }
 
@@ -63,10 +65,18 @@ pub(super) fn open(home: Home, options: &Options) -> Result<Opened, String> {
     if !was_engaged {
         engage_if_it_must(&broker, &opening, &mut notes);
     } else {
-        notes.push("The stop is engaged since an earlier time. Lift it with: countersign resume".into());
+        notes.push(
+            "The stop is engaged since an earlier time. Lift it with: countersign resume".into(),
+        );
     }
     put_in_force(&home, &install, &broker, &seal_key, &opening, &mut notes)?;
-    Ok(Opened { home, install, broker, seal_key, notes })
+    Ok(Opened {
+        home,
+        install,
+        broker,
+        seal_key,
+        notes,
+    })
 }
 
 /// An end without order, with something going on, starts stopped; so does a
@@ -82,7 +92,10 @@ fn engage_if_it_must(broker: &Broker, opening: &Opening, notes: &mut Vec<String>
         ));
     } else if opening.stop_engaged {
         broker.engage(StopTrigger::UncleanEnd, None);
-        notes.push("The trail says that the stop is engaged, so it is. Lift it with: countersign resume".into());
+        notes.push(
+            "The trail says that the stop is engaged, so it is. Lift it with: countersign resume"
+                .into(),
+        );
     }
 }
 
@@ -98,7 +111,8 @@ fn put_in_force(
     if opening.last_seal_counter.is_none() && !home.accepted().exists() {
         // A first start: what is built in allows nothing yet, and is accepted.
         let first = accepted::first().map_err(|p| p.join("; "))?;
-        accepted::store(home, install, seal_key, 1, first.files.clone()).map_err(|e| e.to_string())?;
+        accepted::store(home, install, seal_key, 1, first.files.clone())
+            .map_err(|e| e.to_string())?;
         broker.record_later(Event::ConfigAccepted {
             counter: 1,
             digest: first.digest,
@@ -107,7 +121,12 @@ fn put_in_force(
         broker.enforce(first.into_force(1));
         return Ok(());
     }
-    match accepted::open(home, install, seal_key, opening.last_seal_counter.unwrap_or(0)) {
+    match accepted::open(
+        home,
+        install,
+        seal_key,
+        opening.last_seal_counter.unwrap_or(0),
+    ) {
         Ok((counter, checked)) => broker.enforce(checked.into_force(counter)),
         Err(error) => {
             broker.warn("config", &error.to_string());
@@ -119,20 +138,32 @@ fn put_in_force(
 
 fn install_id(path: &Path) -> Result<InstallId, String> {
     match std::fs::read_to_string(path) {
-        Ok(text) => text.trim().parse().map_err(|e| format!("{}: {e}", path.display())),
+        Ok(text) => text
+            .trim()
+            .parse()
+            .map_err(|e| format!("{}: {e}", path.display())),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let mut random = [0; 16];
-            getrandom::fill(&mut random).map_err(|e| format!("the system gave no randomness: {e}"))?;
+            getrandom::fill(&mut random)
+                .map_err(|e| format!("the system gave no randomness: {e}"))?;
             let id = InstallId::from_random(random);
-            write_whole(path, id.as_str().as_bytes()).map_err(|e| format!("{}: {e}", path.display()))?;
+            write_whole(path, id.as_str().as_bytes())
+                .map_err(|e| format!("{}: {e}", path.display()))?;
             Ok(id)
         }
         Err(e) => Err(format!("{}: {e}", path.display())),
     }
 }
 
-fn open_ledger(home: &Home, install: &InstallId, key: &Secret) -> Result<(Ledger, Opening), String> {
-    let seed: [u8; 32] = key.expose().try_into().map_err(|_| "The ledger's key is damaged.".to_owned())?;
+fn open_ledger(
+    home: &Home,
+    install: &InstallId,
+    key: &Secret,
+) -> Result<(Ledger, Opening), String> {
+    let seed: [u8; 32] = key
+        .expose()
+        .try_into()
+        .map_err(|_| "The ledger's key is damaged.".to_owned())?;
     let opened = Ledger::open(OpenOptions {
         path: home.ledger(),
         install: install.clone(),
@@ -141,7 +172,10 @@ fn open_ledger(home: &Home, install: &InstallId, key: &Secret) -> Result<(Ledger
         now: crate::say::now(),
     });
     let (ledger, opening) = opened.map_err(|e: LedgerError| {
-        format!("{e}\nNothing is released while the trail cannot be kept. The file stays as it is: {}", home.ledger().display())
+        format!(
+            "{e}\nNothing is released while the trail cannot be kept. The file stays as it is: {}",
+            home.ledger().display()
+        )
     })?;
     let public = Digest::from_bytes(ledger.public_key()).to_string();
     write_whole(&home.ledger_key(), public.as_bytes())
@@ -155,9 +189,13 @@ fn open_ledger(home: &Home, install: &InstallId, key: &Secret) -> Result<(Ledger
 fn open_vault(home: &Home, install: &InstallId, options: &Options) -> Result<Vault, String> {
     let backend = match vault_choice(home) {
         VaultChoice::Keyring => Backend::Keyring,
-        VaultChoice::File => Backend::File { path: home.vault_file(), passphrase: passphrase(home, options)? },
+        VaultChoice::File => Backend::File {
+            path: home.vault_file(),
+            passphrase: passphrase(home, options)?,
+        },
     };
-    Vault::open(backend, install.clone(), VaultOptions::default()).map_err(|e| format!("{e} {}", e.fix()))
+    Vault::open(backend, install.clone(), VaultOptions::default())
+        .map_err(|e| format!("{e} {}", e.fix()))
 }
 
 fn vault_choice(home: &Home) -> VaultChoice {
@@ -179,7 +217,10 @@ fn vault_choice(home: &Home) -> VaultChoice {
 
 fn passphrase(home: &Home, options: &Options) -> Result<Secret, String> {
     let first_line = |mut bytes: Vec<u8>| {
-        let end = bytes.iter().position(|&b| b == b'\n' || b == b'\r').unwrap_or(bytes.len());
+        let end = bytes
+            .iter()
+            .position(|&b| b == b'\n' || b == b'\r')
+            .unwrap_or(bytes.len());
         bytes.truncate(end);
         Secret::new(bytes)
     };
@@ -192,7 +233,11 @@ fn passphrase(home: &Home, options: &Options) -> Result<Secret, String> {
         crate::say::ask_hidden(prompt)
             .map_err(|e| format!("vault = \"file\" needs its passphrase, on a terminal or with --passphrase-file: {e}"))
     };
-    let first = ask(if new { "A passphrase for the new vault: " } else { "Passphrase of the vault: " })?;
+    let first = ask(if new {
+        "A passphrase for the new vault: "
+    } else {
+        "Passphrase of the vault: "
+    })?;
     if new && ask("Again: ")?.expose() != first.expose() {
         return Err("The two passphrases differ.".into());
     }

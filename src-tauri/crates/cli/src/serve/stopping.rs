@@ -37,7 +37,9 @@ fn watch_file(authority: &Arc<Authority>) -> Result<(), String> {
     let say = |e: nix::Error| format!("The stop file cannot be watched: {e}");
     let notify = Inotify::init(InitFlags::IN_CLOEXEC).map_err(say)?;
     let happened = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_MOVED_TO;
-    notify.add_watch(&authority.home.runtime, happened).map_err(say)?;
+    notify
+        .add_watch(&authority.home.runtime, happened)
+        .map_err(say)?;
     let authority = Arc::clone(authority);
     // One that was there before we came counts too.
     if authority.home.stop_file().exists() {

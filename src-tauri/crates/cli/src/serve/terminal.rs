@@ -19,18 +19,26 @@ pub(super) fn attach(authority: &Arc<Authority>) -> bool {
         return false;
     }
     let (lines_in, lines) = mpsc::channel(16);
-    let reader = std::thread::Builder::new().name("terminal".into()).spawn(move || {
-        for line in std::io::stdin().lock().lines() {
-            let Ok(line) = line else { return };
-            if lines_in.blocking_send(line).is_err() {
-                return;
+    let reader = std::thread::Builder::new()
+        .name("terminal".into())
+        .spawn(move || {
+            for line in std::io::stdin().lock().lines() {
+                let Ok(line) = line else { return };
+                if lines_in.blocking_send(line).is_err() {
+                    return;
+                }
             }
-        }
-    });
+        });
     if reader.is_err() {
         return false;
     }
-    tokio::spawn(Terminal { authority: Arc::clone(authority), queue: VecDeque::new() }.run(lines));
+    tokio::spawn(
+        Terminal {
+            authority: Arc::clone(authority),
+            queue: VecDeque::new(),
+        }
+        .run(lines),
+    );
     true
 }
 
@@ -92,7 +100,12 @@ impl Terminal {
         }
     }
 
-    fn withdrawn(&mut self, question: &QuestionId, ended: &Ended, lines: &mut mpsc::Receiver<String>) {
+    fn withdrawn(
+        &mut self,
+        question: &QuestionId,
+        ended: &Ended,
+        lines: &mut mpsc::Receiver<String>,
+    ) {
         let was_shown = self.queue.front().is_some_and(|q| &q.id == question);
         self.queue.retain(|q| &q.id != question);
         if was_shown {
@@ -102,18 +115,27 @@ impl Terminal {
     }
 
     fn show(&mut self, lines: &mut mpsc::Receiver<String>) {
-        let Some(question) = self.queue.front() else { return };
+        let Some(question) = self.queue.front() else {
+            return;
+        };
         // Typed ahead: gone, in the kernel and in our queue.
         let _ = tcflush(std::io::stdin(), FlushArg::TCIFLUSH);
         while lines.try_recv().is_ok() {}
         crate::say::question(question);
-        self.authority.broker.desk().shown(&question.id, question.digest);
+        self.authority
+            .broker
+            .desk()
+            .shown(&question.id, question.digest);
     }
 
     fn typed(&mut self, line: &str, lines: &mut mpsc::Receiver<String>) {
-        let Some(question) = self.queue.front().cloned() else { return };
+        let Some(question) = self.queue.front().cloned() else {
+            return;
+        };
         let yes = match question.assurance {
-            Assurance::Notification => line.eq_ignore_ascii_case("y") || line.eq_ignore_ascii_case("yes"),
+            Assurance::Notification => {
+                line.eq_ignore_ascii_case("y") || line.eq_ignore_ascii_case("yes")
+            }
             // Typing the id is the held button of a terminal.
             Assurance::Window => line == crate::say::id_to_type(&question),
             Assurance::Presence => false,

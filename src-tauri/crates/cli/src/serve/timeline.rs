@@ -19,8 +19,15 @@ const MOST: u32 = Filter::LARGEST_PAGE as u32 - 1;
 
 /// Entries, newest first, and whether there are older ones. Reads the disk: not
 /// for a task of the runtime.
-pub(super) fn entries(broker: &Broker, filter: &TimelineFilter) -> Result<(Vec<TimelineEntry>, bool), LedgerError> {
-    let limit = if filter.limit == 0 { DEFAULT_LIMIT } else { filter.limit.min(MOST) } as usize;
+pub(super) fn entries(
+    broker: &Broker,
+    filter: &TimelineFilter,
+) -> Result<(Vec<TimelineEntry>, bool), LedgerError> {
+    let limit = if filter.limit == 0 {
+        DEFAULT_LIMIT
+    } else {
+        filter.limit.min(MOST)
+    } as usize;
     let mut records = broker.ledger().timeline(&Filter {
         agent: filter.agent.clone(),
         account: filter.account.clone(),
@@ -35,13 +42,19 @@ pub(super) fn entries(broker: &Broker, filter: &TimelineFilter) -> Result<(Vec<T
     })?;
     let more = records.len() > limit;
     records.truncate(limit);
-    let entries = records.into_iter().map(|r| entry(broker, r)).collect::<Result<_, _>>()?;
+    let entries = records
+        .into_iter()
+        .map(|r| entry(broker, r))
+        .collect::<Result<_, _>>()?;
     Ok((entries, more))
 }
 
 /// Outcomes stand with their requests, not as lines of their own.
 fn shown_kinds() -> Vec<Kind> {
-    Kind::ALL.into_iter().filter(|kind| *kind != Kind::Settled).collect()
+    Kind::ALL
+        .into_iter()
+        .filter(|kind| *kind != Kind::Settled)
+        .collect()
 }
 
 /// One record with its outcome.
@@ -93,7 +106,8 @@ pub(super) fn tell_surfaces(authority: &Arc<Authority>) {
                 Ok(_) if !broker.desk().has_window() => {}
                 Ok(recorded) => {
                     let reading = broker.clone();
-                    let entry = tokio::task::spawn_blocking(move || changed(&reading, &recorded)).await;
+                    let entry =
+                        tokio::task::spawn_blocking(move || changed(&reading, &recorded)).await;
                     if let Ok(Some(entry)) = entry {
                         broker.desk().tell(&ToSurface::Entry(Box::new(entry)));
                     }
@@ -107,11 +121,18 @@ pub(super) fn tell_surfaces(authority: &Arc<Authority>) {
 }
 
 /// Answers `countersign timeline`, and goes on when it follows.
-pub(super) async fn give(authority: &Arc<Authority>, stream: &mut UnixStream, filter: TimelineFilter, follow: bool) -> io::Result<()> {
+pub(super) async fn give(
+    authority: &Arc<Authority>,
+    stream: &mut UnixStream,
+    filter: TimelineFilter,
+    follow: bool,
+) -> io::Result<()> {
     let mut records = authority.broker.ledger().subscribe();
     let broker = authority.broker.clone();
     let wanted = filter.clone();
-    let found = tokio::task::spawn_blocking(move || entries(&broker, &wanted)).await.map_err(io::Error::other)?;
+    let found = tokio::task::spawn_blocking(move || entries(&broker, &wanted))
+        .await
+        .map_err(io::Error::other)?;
     let (entries, more) = match found {
         Ok(found) => found,
         Err(e) => return wire::write(stream, &failed(exit::FAILED, e.to_string())).await,
@@ -124,9 +145,18 @@ pub(super) async fn give(authority: &Arc<Authority>, stream: &mut UnixStream, fi
             Err(RecvError::Closed) => return Ok(()),
         };
         let broker = authority.broker.clone();
-        let entry = tokio::task::spawn_blocking(move || changed(&broker, &recorded)).await.map_err(io::Error::other)?;
+        let entry = tokio::task::spawn_blocking(move || changed(&broker, &recorded))
+            .await
+            .map_err(io::Error::other)?;
         if let Some(entry) = entry.filter(|e| matches(&filter, e)) {
-            wire::write(stream, &Reply::Timeline { entries: vec![entry], more: false }).await?;
+            wire::write(
+                stream,
+                &Reply::Timeline {
+                    entries: vec![entry],
+                    more: false,
+                },
+            )
+            .await?;
         }
     }
     Ok(())
@@ -138,12 +168,21 @@ fn matches(filter: &TimelineFilter, entry: &TimelineEntry) -> bool {
     match &entry.event {
         Event::Requested(r) => {
             filter.agent.as_ref().is_none_or(|a| a == &r.agent)
-                && filter.account.as_ref().is_none_or(|a| Some(a) == r.account.as_ref())
-                && filter.effect.is_none_or(|e| r.action.as_ref().is_some_and(|a| a.effects.has(e)))
+                && filter
+                    .account
+                    .as_ref()
+                    .is_none_or(|a| Some(a) == r.account.as_ref())
+                && filter
+                    .effect
+                    .is_none_or(|e| r.action.as_ref().is_some_and(|a| a.effects.has(e)))
                 && filter.decision.is_none_or(|d| d == r.decision)
                 && filter.request.as_ref().is_none_or(|q| q == &r.request)
         }
-        Event::RunStarted(r) => !narrow && filter.request.is_none() && filter.agent.as_ref().is_none_or(|a| a == &r.agent),
+        Event::RunStarted(r) => {
+            !narrow
+                && filter.request.is_none()
+                && filter.agent.as_ref().is_none_or(|a| a == &r.agent)
+        }
         _ => !narrow && filter.request.is_none() && filter.agent.is_none(),
     }
 }

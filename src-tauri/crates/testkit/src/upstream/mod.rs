@@ -10,4 +10,4 @@ mod server;
 
 pub use forum::{Forum, Post};
 pub use mailbox::{Mailbox, Message};
-pub use server::{Reply, Seen, Upstream};
+pub use server::{Ending, Reply, Seen, Upstream};

@@ -1,8 +1,8 @@
 //! An HTTPS server for one host name that logs every request.
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
@@ -13,7 +13,9 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 use tokio::net::TcpListener;
@@ -87,6 +89,20 @@ pub struct Reply {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
+    /// Whether it is sent whole.
+    pub ending: Ending,
+}
+
+/// How a reply ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ending {
+    /// With its last byte.
+    #[default]
+    Whole,
+    /// The connection breaks before the body's second half.
+    Dies,
+    /// It never begins.
+    Hangs,
 }
 
 impl Reply {
@@ -97,6 +113,7 @@ impl Reply {
             status,
             headers: Vec::new(),
             body: Vec::new(),
+            ending: Ending::Whole,
         }
     }
     /// A JSON document.
@@ -110,12 +127,19 @@ impl Reply {
             status,
             headers,
             body: content.to_string().into_bytes(),
+            ending: Ending::Whole,
         }
     }
     /// The same with one header more.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+    /// The same with another ending.
+    #[must_use]
+    pub fn ending(mut self, ending: Ending) -> Self {
+        self.ending = ending;
         self
     }
 }
@@ -241,7 +265,7 @@ async fn exchange(
     request: hyper::Request<Incoming>,
     answer: &Answer,
     log: &Mutex<Vec<Seen>>,
-) -> Result<hyper::Response<Full<Bytes>>, Infallible> {
+) -> Result<hyper::Response<Sent>, Infallible> {
     let at = SystemTime::now();
     let (head, mut body) = request.into_parts();
     let mut content = Vec::new();
@@ -274,14 +298,72 @@ async fn exchange(
     for (name, value) in &reply.headers {
         response = response.header(name, value);
     }
-    let response = response.body(Full::new(Bytes::from(reply.body)));
+    if reply.ending == Ending::Hangs {
+        std::future::pending::<()>().await;
+    }
+    let response = response.body(Sent::new(reply.body, reply.ending));
     Ok(response.unwrap_or_else(|_| {
-        let mut broken = hyper::Response::new(Full::new(Bytes::from_static(
-            b"the test's reply is no valid response",
-        )));
+        let text = b"the test's reply is no valid response".to_vec();
+        let mut broken = hyper::Response::new(Sent::new(text, Ending::Whole));
         *broken.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
         broken
     }))
+}
+
+/// A reply's body on its way.
+struct Sent {
+    length: u64,
+    left: Vec<Bytes>,
+    dies: bool,
+}
+
+impl Sent {
+    fn new(body: Vec<u8>, ending: Ending) -> Self {
+        let dies = ending == Ending::Dies;
+        let length = body.len() as u64;
+        let mut bytes = Bytes::from(body);
+        if dies {
+            bytes.truncate(bytes.len() / 2);
+        }
+        let left = if bytes.is_empty() {
+            Vec::new()
+        } else {
+            vec![bytes]
+        };
+        Self { length, left, dies }
+    }
+}
+
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if let Some(bytes) = self.left.pop() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        if !self.dies {
+            return Poll::Ready(None);
+        }
+        // Once more around, so that what came before is flushed.
+        if self.length > 0 {
+            self.length = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left.is_empty() && !self.dies
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.length)
+    }
 }
 
 /// A CA and a certificate of it for the host, made anew for each upstream.

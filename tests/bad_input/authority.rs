@@ -1,0 +1,145 @@
+//! A second authority, a stale socket, a damaged ledger, nobody to ask.
+
+use crate::{assert_works, ends, requests};
+use countersign_testkit::Scene;
+use countersign_testkit::authority::Authority;
+use countersign_testkit::programs;
+use countersign_testkit::scene::said;
+use std::fs;
+
+#[test]
+fn a_second_authority_is_refused_whatever_its_home_and_the_first_goes_on() {
+    let scene = Scene::start(3).unwrap();
+    let elsewhere = scene.desktop.path("home/elsewhere");
+    for home in [None, Some(elsewhere)] {
+        let mut second = scene
+            .desktop
+            .command(programs::built("countersign").unwrap());
+        second
+            .arg("serve")
+            .envs(home.map(|home| ("COUNTERSIGN_HOME", home)));
+        let output = second.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(
+            said(&output).contains("An authority of yours is running already"),
+            "{output:?}"
+        );
+    }
+    assert_works(&scene);
+}
+
+#[test]
+fn after_a_kill_commands_say_that_none_runs_and_the_next_start_replaces_the_socket() {
+    let mut scene = Scene::start(3).unwrap();
+    let socket = scene.desktop.path("run/countersign/control.sock");
+    scene.authority.kill().unwrap();
+    assert!(socket.exists(), "a stale socket is left");
+    let told = ends(&scene, &["status"], 7);
+    assert!(told.contains("No authority is running"), "{told}");
+    let told = ends(&scene, &["run", "--agent", "inbox-bot", "--", "true"], 7);
+    assert!(told.contains("No authority is running"), "{told}");
+    scene.start_again().unwrap();
+    assert!(
+        !scene.authority.screen().contains("stop is engaged"),
+        "nothing was open: {}",
+        scene.authority.screen()
+    );
+    assert_works(&scene);
+}
+
+#[test]
+fn a_damaged_ledger_is_told_nothing_is_released_and_the_file_is_kept_as_it_is() {
+    let mut scene = Scene::start(3).unwrap();
+    assert_works(&scene);
+    scene.shut_down().unwrap();
+    let ledger = scene.state().join("ledger.db");
+    let whole = fs::read(&ledger).unwrap();
+    assert!(whole.len() > 3 * 4096, "{}", whole.len());
+    let mut flipped = whole.clone();
+    for byte in flipped.iter_mut().skip(2 * 4096).step_by(7) {
+        *byte ^= 0x55;
+    }
+    for damaged in [
+        flipped,
+        whole[..whole.len() / 2].to_vec(),
+        b"not a database at all".to_vec(),
+        Vec::new(),
+    ] {
+        scene.desktop.person().write(&ledger, &damaged).unwrap();
+        let told = scene.start_again().unwrap_err().to_string();
+        assert!(
+            told.contains("Nothing is released") && told.contains("ledger.db"),
+            "{told}"
+        );
+        assert!(
+            fs::read(&ledger).unwrap() == damaged,
+            "the file was changed"
+        );
+        ends(&scene, &["run", "--agent", "inbox-bot", "--", "true"], 7);
+        assert_ne!(
+            scene
+                .countersign(&["ledger", "verify"])
+                .unwrap()
+                .status
+                .code(),
+            Some(0)
+        );
+    }
+    scene.desktop.person().write(&ledger, &whole).unwrap();
+    scene.start_again().unwrap();
+    assert_works(&scene);
+}
+
+#[test]
+fn a_ledger_that_was_rolled_back_or_removed_brings_nothing_into_force() {
+    let mut scene = Scene::start(3).unwrap();
+    scene.shut_down().unwrap();
+    let ledger = scene.state().join("ledger.db");
+    fs::remove_file(&ledger).unwrap();
+    // A new ledger knows no seal: an accepted state without a record of it must
+    // not count as a first start either.
+    match scene.start_again() {
+        Ok(()) => assert_works_or_nothing(&scene),
+        Err(told) => assert!(told.to_string().contains("ledger"), "{told}"),
+    }
+}
+
+/// What was accepted by the human may stay in force, since its seal is good;
+/// what was not may not.
+fn assert_works_or_nothing(scene: &Scene) {
+    let output = scene.countersign(&["config", "check"]).unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let output = scene.countersign(&["ledger", "verify"]).unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn without_a_surface_what_asks_is_denied_and_routine_reads_go_on() {
+    let mut scene = Scene::start(3).unwrap();
+    scene.shut_down().unwrap();
+    scene.authority = Authority::start(&scene.desktop, &[]).unwrap();
+    assert_works(&scene);
+    let id = scene.mailbox.ids()[0].clone();
+    let url = format!("https://gmail.googleapis.com/gmail/v1/users/me/messages/{id}/trash");
+    let told = scene
+        .script(&format!(
+            "curl -sS -w ' status=%{{http_code}}' -X POST {url}"
+        ))
+        .unwrap();
+    assert!(
+        told.contains("status=403") && told.contains("\"reason\":\"no-surface\""),
+        "{told}"
+    );
+    assert_eq!(scene.mailbox.trashed(), 0);
+    assert_eq!(requests(&scene)[0]["event"]["reason"], "no-surface");
+
+    scene
+        .write_config(&(scene.read_config().unwrap() + "\n[agents.other]\naccounts = []\n"))
+        .unwrap();
+    let told = ends(&scene, &["config", "accept"], 5);
+    assert!(told.contains("Nobody can be asked"), "{told}");
+    assert!(
+        ends(&scene, &["status"], 0).contains("nowhere"),
+        "status says where it asks"
+    );
+}

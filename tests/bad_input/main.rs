@@ -1,0 +1,63 @@
+//! What goes wrong: each thing has its own clear words, denies, and loses no
+//! record; and what was accepted before goes on working.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that cannot go on has failed
+
+mod authority;
+mod command;
+mod configuration;
+mod keyring;
+mod machine;
+mod upstream;
+
+use countersign_testkit::scene::{Scene, said};
+use serde_json::Value;
+
+/// A routine read, with its status after the body.
+const READ: &str = "curl -sS --max-time 20 -w ' status=%{http_code}\\n' 'https://gmail.googleapis.com/gmail/v1/users/me/messages?maxResults=3'";
+
+/// The agent works: it reads, and the mailbox saw it.
+fn assert_works(scene: &Scene) {
+    let before = scene.mailbox.upstream.seen().len();
+    let told = scene.script(READ).unwrap();
+    assert!(
+        told.contains("status=200") && told.contains("\"messages\""),
+        "{told}"
+    );
+    assert_eq!(scene.mailbox.upstream.seen().len(), before + 1);
+}
+
+/// The agent is refused for this reason, and the mailbox saw nothing.
+fn assert_refused(scene: &Scene, reason: &str) {
+    let before = scene.mailbox.upstream.seen().len();
+    let told = scene.script(READ).unwrap();
+    assert!(
+        told.contains("status=403") && told.contains(&format!("\"reason\":\"{reason}\"")),
+        "{told}"
+    );
+    assert_eq!(scene.mailbox.upstream.seen().len(), before);
+}
+
+/// Runs a command that must end with this code; what it said.
+fn ends(scene: &Scene, args: &[&str], code: i32) -> String {
+    let output = scene.countersign(args).unwrap();
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {told}");
+    told
+}
+
+fn status(scene: &Scene) -> Value {
+    let told = ends(scene, &["status", "--json"], 0);
+    serde_json::from_str(&told).unwrap_or_else(|e| panic!("{e}: {told}"))
+}
+
+/// The requests of the timeline, newest first.
+fn requests(scene: &Scene) -> Vec<Value> {
+    let told = ends(scene, &["timeline", "--json", "--limit", "900"], 0);
+    let entries = told
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    entries
+        .filter(|entry| entry["event"]["kind"] == "requested")
+        .collect()
+}
