@@ -3,6 +3,8 @@
 //! Arguments: how many callers at once (16), `routine` or `full`, and how many
 //! requests in all (50000). Each request is an append and an outcome.
 
+#![allow(clippy::print_stdout, reason = "a program that prints its figures")]
+
 use countersign_ledger::verify::verify;
 use countersign_ledger::{Durability, Ledger, OpenOptions};
 use countersign_model::{

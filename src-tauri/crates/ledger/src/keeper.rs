@@ -9,10 +9,11 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
-/// After about so many pages (4 KiB each) the keeper looks.
-const LOOK_AFTER: usize = 1000;
-/// With so many pages in the log (16 MiB) it makes the writer begin it anew.
-const MOST_PAGES: i64 = 4096;
+/// After about so many pages (4 KiB each) the keeper looks. With a quiet moment
+/// in between, the writer then begins the log anew by itself.
+const LOOK_AFTER: usize = 2000;
+/// Without one, with so many pages in the log (64 MiB), the keeper makes it.
+const MOST_PAGES: i64 = 16 * 1024;
 
 /// The writer's end of the keeper's thread.
 pub(crate) struct Keeper {
@@ -69,8 +70,9 @@ impl Keeper {
 fn fold(db: &Connection, shared: &Shared) -> rusqlite::Result<()> {
     // Beside the writer, which goes on: what it adds meanwhile stays in the log.
     if pages_after(db, "PRAGMA wal_checkpoint(PASSIVE)")? > MOST_PAGES {
-        // Only the rest is left to fold, so that the writer waits briefly. A
-        // reader in the way is not waited for.
+        // Once more, so that next to nothing is left for the time in which the
+        // writer has to wait. A reader in the way is not waited for.
+        pages_after(db, "PRAGMA wal_checkpoint(PASSIVE)")?;
         let _turn = shared.turn();
         pages_after(db, "PRAGMA wal_checkpoint(RESTART)")?;
     }

@@ -198,7 +198,7 @@ impl Ledger {
         if let Some(failure) = self.inner.shared.failure() {
             return Err(failure);
         }
-        self.inner.shared.queue.push(job).map_err(|(_, why)| why)
+        self.inner.shared.queue.push(job)
     }
 
     fn writer_is_gone(&self) -> LedgerError {

@@ -105,14 +105,14 @@ pub(crate) struct Queue {
 
 impl Queue {
     /// # Errors
-    /// Gives the job back with the reason.
-    pub(crate) fn push(&self, job: Job) -> Result<(), (Job, LedgerError)> {
+    /// [`LedgerError::Closed`] and [`LedgerError::Overloaded`].
+    pub(crate) fn push(&self, job: Job) -> Result<(), LedgerError> {
         let mut waiting = self.lock();
         if waiting.closed {
-            return Err((job, LedgerError::Closed));
+            return Err(LedgerError::Closed);
         }
         if waiting.jobs.len() >= CAPACITY {
-            return Err((job, LedgerError::Overloaded));
+            return Err(LedgerError::Overloaded);
         }
         let now = Instant::now();
         let due = if job.is_awaited() { now } else { now + COMPANY };

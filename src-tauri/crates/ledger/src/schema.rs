@@ -102,6 +102,7 @@ pub(crate) fn reader(path: &Path) -> rusqlite::Result<Connection> {
         path,
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     careful(&db)?;
     db.pragma_update(None, "query_only", true)?;
     Ok(db)
@@ -137,12 +138,12 @@ pub(crate) fn declared(db: &Connection) -> rusqlite::Result<Declared> {
     })
 }
 
-fn statements(db: &Connection) -> rusqlite::Result<Vec<(String, String, String, Option<String>)>> {
-    db.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name")?
-        .query_map([], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })?
-        .collect()
+fn statements(db: &Connection) -> rusqlite::Result<Vec<String>> {
+    db.prepare(
+        "SELECT concat_ws(' ', type, name, 'on', tbl_name, sql) FROM sqlite_schema ORDER BY name",
+    )?
+    .query_map([], |row| row.get(0))?
+    .collect()
 }
 
 /// How many records there are, if their indexes have no gap.

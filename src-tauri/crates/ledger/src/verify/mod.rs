@@ -134,7 +134,8 @@ pub enum VerifyError {
 
 /// Verifies the ledger at `path` (the file itself, in use or not, or a copy with
 /// or without its `-wal`) with the public key that signs its checkpoints, against
-/// `checkpoints` that were kept elsewhere. Writes nothing.
+/// `checkpoints` that were kept elsewhere. Changes neither database nor log (SQLite
+/// may lay a `-shm` beside a log).
 ///
 /// # Errors
 /// When there is nothing to verify, or nothing to verify it with. What is wrong

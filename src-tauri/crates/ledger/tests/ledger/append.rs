@@ -3,6 +3,7 @@ use countersign_ledger::verify::verify;
 use countersign_ledger::{Durability, Filter, Kind, LedgerError};
 use countersign_model::{Decision, Digest, Event};
 use std::collections::BTreeSet;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Seen by a connection of somebody else.
@@ -189,7 +190,7 @@ fn an_outcome_lands_within_20_ms_though_nobody_waits() {
         let called = start.elapsed();
         while ledger.size() == size {
             assert!(start.elapsed() < Duration::from_secs(5));
-            std::thread::sleep(Duration::from_micros(200));
+            thread::sleep(Duration::from_micros(200));
         }
         waits.push((start.elapsed(), called));
     }
@@ -256,26 +257,48 @@ async fn after_close_every_clone_says_so() {
     assert!(opening.clean);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_log_stays_bounded_while_records_pour_in() {
+#[test]
+fn the_log_stays_bounded_while_records_pour_in() {
     let place = Place::new();
     let (ledger, _) = place.open();
-    let log = place.folder.path().join("ledger.db-wal");
-    let mut largest = 0;
-    for _ in 0..12 {
-        for _ in 0..4000 {
-            ledger.append_later(settled(&fresh_request()));
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                for _ in 0..2000 {
+                    let record = allowed(&fresh_request());
+                    let _receipt = ledger.append_blocking(record, Durability::Routine).unwrap();
+                }
+            });
         }
-        let _receipt = ledger
-            .append(noted("x"), Durability::Routine)
-            .await
-            .unwrap();
-        largest = largest.max(log.metadata().unwrap().len());
+    });
+    // Every commit rewrites some ten pages: unbounded, it would be far larger.
+    let log = place
+        .folder
+        .path()
+        .join("ledger.db-wal")
+        .metadata()
+        .unwrap();
+    assert!(log.len() < 100 << 20, "{}", log.len());
+    assert!(place.path().metadata().unwrap().len() > 10 << 20);
+    assert_eq!(ledger.has_failed(), None);
+}
+
+#[test]
+fn outcomes_that_cannot_be_taken_latch_because_the_trail_would_have_a_hole() {
+    let place = Place::new();
+    let (ledger, _) = place.open();
+    // Another program keeps the writer from writing for a while.
+    let other = rusqlite::Connection::open(place.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for _ in 0..50_000 {
+        ledger.append_later(settled(&fresh_request()));
+        if ledger.has_failed().is_some() {
+            break;
+        }
     }
-    let database = place.path().metadata().unwrap().len();
-    assert!(
-        database > 8 << 20,
-        "{database}: the log was folded meanwhile"
-    );
-    assert!(largest < 64 << 20, "{largest}");
+    let why = ledger.has_failed().unwrap();
+    assert!(why.contains("an outcome could not be recorded"), "{why}");
+    other.execute_batch("ROLLBACK").unwrap();
+    let error = ledger.append_blocking(noted("x"), Durability::Routine);
+    assert_eq!(error.unwrap_err(), LedgerError::Failed(why));
 }

@@ -40,8 +40,8 @@ fn a_bad_end_settles_as_unknown_what_was_open_and_ends_its_runs() {
 
     let (ledger, opening) = place.open();
     assert!(!opening.clean);
-    assert_eq!(opening.open_runs, [run.clone()]);
-    assert_eq!(opening.unknown, [left.clone()]);
+    assert_eq!(opening.open_runs, std::slice::from_ref(&run));
+    assert_eq!(opening.unknown, std::slice::from_ref(&left));
     let (_, after) = ledger.record_of(&left).unwrap();
     let Event::Settled(after) = after.unwrap().record.event else {
         panic!()

@@ -1,162 +1,14 @@
 //! Guarantee G8: every change is found, and named.
 
-use crate::given::{Place, allowed, fresh_request, noted, open_at, requested, settled};
+use crate::given::{Place, allowed, fresh_request, noted, open_at};
+use crate::original::{
+    KEPT_AT, SIZE, after, change_text, copy, found, original, rebuild_tree, report_on, sql,
+};
 use countersign_ledger::verify::{Report, Tampering, VerifyError, verify};
 use countersign_ledger::{Durability, Filter};
-use countersign_model::{Decision, Effect};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use tlog_tiles::{Error, Hash, HashReader, record_hash, stored_hashes};
-
-/// A ledger that was closed in order: 5,005 records, more than one reading
-/// thread's share and several checkpoints; a copy of it from earlier; and the
-/// checkpoint that was kept elsewhere.
-struct Original {
-    place: Place,
-    earlier: PathBuf,
-    public_key: [u8; 32],
-    kept: String,
-}
-
-const SIZE: u64 = 5005;
-const KEPT_AT: u64 = 5004;
-
-fn original() -> &'static Original {
-    static ORIGINAL: OnceLock<Original> = OnceLock::new();
-    ORIGINAL.get_or_init(|| {
-        let place = Place::new();
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let (ledger, _) = place.open();
-        let append = |pairs: u32| {
-            for n in 0..pairs {
-                let request = fresh_request();
-                let effects: &[Effect] = if n % 9 == 0 {
-                    &[Effect::Delete]
-                } else {
-                    &[Effect::Read]
-                };
-                let decision = if n % 11 == 0 {
-                    Decision::Deny
-                } else {
-                    Decision::Allow
-                };
-                ledger.append_later(requested(&request, "inbox-bot", decision, effects));
-                ledger.append_later(settled(&request));
-            }
-            let _receipt = ledger
-                .append_blocking(noted("so far"), Durability::Full)
-                .unwrap();
-        };
-        append(1500);
-        let earlier = place.folder.path().join("earlier.db");
-        Connection::open(place.path())
-            .unwrap()
-            .execute("VACUUM INTO ?1", [earlier.to_str().unwrap()])
-            .unwrap();
-        append(1000);
-        let _receipt = ledger
-            .append_blocking(noted("last"), Durability::Full)
-            .unwrap();
-        let kept = runtime.block_on(ledger.checkpoint()).unwrap();
-        let public_key = ledger.public_key();
-        runtime.block_on(ledger.close()).unwrap();
-        Original {
-            place,
-            earlier,
-            public_key,
-            kept,
-        }
-    })
-}
-
-fn copy(of: &Path) -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("copy.db");
-    fs::copy(of, &path).unwrap();
-    (folder, path)
-}
-
-fn report_on(path: &Path) -> Report {
-    verify(path, &original().public_key, &[original().kept.clone()]).unwrap()
-}
-
-/// The report on a copy after a change.
-fn after(change: impl FnOnce(&Connection)) -> Report {
-    let (_folder, path) = copy(&original().place.path());
-    let db = Connection::open(&path).unwrap();
-    change(&db);
-    drop(db);
-    report_on(&path)
-}
-
-fn found(report: &Report) -> Option<(Tampering, Option<u64>)> {
-    report
-        .fault
-        .as_ref()
-        .map(|fault| (fault.tampering, fault.record))
-}
-
-fn sql(change: &str) -> impl FnOnce(&Connection) {
-    move |db| db.execute_batch(change).unwrap()
-}
-
-/// What somebody without the key can make good: every hash.
-fn rebuild_tree(db: &Connection) {
-    struct All(Vec<Hash>);
-    impl HashReader for All {
-        fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, Error> {
-            Ok(indexes
-                .iter()
-                .map(|&i| self.0[usize::try_from(i).unwrap()])
-                .collect())
-        }
-    }
-    db.execute_batch("BEGIN; DELETE FROM hashes;").unwrap();
-    let mut all = All(Vec::new());
-    let texts: Vec<String> = db
-        .prepare("SELECT canonical FROM records ORDER BY idx")
-        .unwrap()
-        .query_map([], |row| row.get(0))
-        .unwrap()
-        .map(Result::unwrap)
-        .collect();
-    for (n, text) in (0_u64..).zip(&texts) {
-        let hashes = stored_hashes(n, text.as_bytes(), &all).unwrap();
-        db.execute(
-            "UPDATE records SET leaf = ?1 WHERE idx = ?2",
-            (record_hash(text.as_bytes()).0, n.cast_signed()),
-        )
-        .unwrap();
-        for hash in &hashes {
-            let at = i64::try_from(all.0.len()).unwrap();
-            db.execute("INSERT INTO hashes VALUES (?1, ?2)", (at, hash.0))
-                .unwrap();
-            all.0.push(*hash);
-        }
-    }
-    db.execute_batch("COMMIT").unwrap();
-}
-
-/// Changes the text of a record and makes its own leaf good.
-fn change_text(db: &Connection, idx: i64) {
-    let text: String = db
-        .query_row(
-            "SELECT canonical FROM records WHERE idx = ?1",
-            [idx],
-            |row| row.get(0),
-        )
-        .unwrap();
-    let changed = text.replacen("1700000000000", "1700000000001", 1);
-    assert_ne!(text, changed);
-    db.execute(
-        "UPDATE records SET canonical = ?1, leaf = ?2, at_ms = at_ms + 1 WHERE idx = ?3",
-        (&changed, record_hash(changed.as_bytes()).0, idx),
-    )
-    .unwrap();
-}
 
 #[test]
 fn an_untouched_ledger_is_intact() {
@@ -220,13 +72,13 @@ fn every_change_of_one_record_is_found_and_named() {
 #[test]
 fn a_hash_that_was_made_good_is_found_by_the_hash_above_it() {
     let report = after(|db| {
-        change_text(db, 1000);
+        change_text(db, 1001);
         let leaf: Vec<u8> = db
-            .query_row("SELECT leaf FROM records WHERE idx = 1000", [], |row| {
+            .query_row("SELECT leaf FROM records WHERE idx = 1001", [], |row| {
                 row.get(0)
             })
             .unwrap();
-        let at = tlog_tiles::stored_hash_index(0, 1000).cast_signed();
+        let at = tlog_tiles::stored_hash_index(0, 1001).cast_signed();
         db.execute("UPDATE hashes SET hash = ?1 WHERE idx = ?2", (leaf, at))
             .unwrap();
     });
@@ -460,8 +312,12 @@ fn a_ledger_in_use_can_be_verified() {
         path.with_file_name("copy.db-wal"),
     )
     .unwrap();
+    let log = path.with_file_name("copy.db-wal");
+    let before = (fs::read(&path).unwrap(), fs::read(&log).unwrap());
     let report = verify(&path, &public_key, &[]).unwrap();
     assert_eq!((report.records, report.fault), (502, None));
+    let after = (fs::read(&path).unwrap(), fs::read(&log).unwrap());
+    assert!(before == after, "the evidence is as it was");
 }
 
 #[test]
