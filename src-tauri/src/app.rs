@@ -1,0 +1,204 @@
+//! Builds the program, runs it, ends it: events go to the desk, its outputs to
+//! the adapters, one after the other.
+
+use crate::authority::Authority;
+use crate::bridge::{self, view};
+use crate::cards;
+use crate::desk::{Desk, Event, Output};
+use crate::hotkey;
+use crate::notify::{self, Notifier};
+use crate::tray::{self, Tray};
+use crate::windows;
+use countersign_model::StopTrigger;
+use countersign_protocol::surface::FromSurface;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::Instant;
+use tauri::{AppHandle, RunEvent};
+
+/// What everything else reaches the desk through.
+pub(crate) struct Hub {
+    desk: Mutex<Desk>,
+    pub(crate) authority: Authority,
+    app: AppHandle,
+    notifier: OnceLock<Box<dyn Notifier>>,
+    tray: Mutex<Option<Tray>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs until the authority ends.
+///
+/// # Errors
+/// When it cannot start, or the authority died; a sentence.
+pub(crate) fn run(stream: UnixStream) -> Result<(), String> {
+    let reading = stream.try_clone().map_err(|e| e.to_string())?;
+    let authority = Mutex::new(Some((
+        Authority::new(stream).map_err(|e| e.to_string())?,
+        reading,
+    )));
+    let app = bridge::commands(tauri::Builder::default())
+        .setup(move |app| {
+            if let Some((authority, reading)) = lock(&authority).take() {
+                start(app.handle(), authority, reading)?;
+            }
+            Ok(())
+        })
+        .build(tauri::generate_context!())
+        .map_err(|e| format!("cannot start: {e}"))?;
+    let code = app.run_return(|_, event| {
+        // Closing the last window ends nothing.
+        if let RunEvent::ExitRequested {
+            code: None, api, ..
+        } = event
+        {
+            api.prevent_exit();
+        }
+    });
+    if code == 0 {
+        Ok(())
+    } else {
+        Err("the authority ended unexpectedly".into())
+    }
+}
+
+fn start(
+    app: &AppHandle,
+    authority: Authority,
+    mut reading: UnixStream,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let hub = Arc::new(Hub {
+        desk: Mutex::new(Desk::new()),
+        authority,
+        app: app.clone(),
+        notifier: OnceLock::new(),
+        tray: Mutex::new(None),
+    });
+    tauri::Manager::manage(app, Arc::clone(&hub));
+
+    let to = Arc::clone(&hub);
+    let tray = Tray::new(app, move |choice| to.handle(Event::Menu(choice)))?;
+    *lock(&hub.tray) = Some(tray);
+
+    let to = Arc::clone(&hub);
+    let _ = hub.notifier.set(notify::start(move |said| to.handle(said)));
+
+    let reader = Arc::clone(&hub);
+    thread::Builder::new()
+        .name("authority".into())
+        .spawn(move || {
+            let handed = reader.authority.read(&mut reading, |message| {
+                reader.handle(Event::Authority(message));
+            });
+            drop(handed); // however it ended, the desk knows whether it was in order
+            reader.handle(Event::AuthorityGone);
+        })?;
+
+    #[cfg(target_os = "linux")]
+    {
+        let to = Arc::clone(&hub);
+        thread::Builder::new()
+            .name("tray-host".into())
+            .spawn(move || to.handle(Event::Tray(notify::tray_host())))?;
+    }
+    Ok(())
+}
+
+impl Hub {
+    pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
+        lock(&self.desk)
+    }
+
+    pub(crate) fn handle(self: &Arc<Self>, event: Event) {
+        let outputs = self.desk().apply(event, Instant::now());
+        for output in outputs {
+            self.perform(output);
+        }
+    }
+
+    pub(crate) fn perform(self: &Arc<Self>, output: Output) {
+        match output {
+            Output::Say(message) => {
+                // If it is gone, the reader says so.
+                let _ = self.authority.say(&message);
+            }
+            Output::Cards => {
+                let cards = cards::cards(&self.desk());
+                if let Some(notifier) = self.notifier.get() {
+                    notifier.show(cards);
+                }
+            }
+            Output::Tray => self.on_main(|hub| {
+                let menu = tray::menu(&hub.desk());
+                let drawn = match lock(&hub.tray).as_mut() {
+                    Some(tray) => tray.draw(&hub.app, menu),
+                    None => Ok(()),
+                };
+                if let Err(error) = drawn {
+                    hub.warn("tray", format!("The tray cannot be drawn: {error}."));
+                }
+            }),
+            Output::Open(at) => self.on_main(move |hub| {
+                let to = Arc::clone(&hub);
+                let opened = windows::open(&hub.app, at.as_ref(), move |open| {
+                    to.handle(Event::Window { open });
+                });
+                if let Err(error) = opened {
+                    hub.warn("window", format!("The window cannot be opened: {error}."));
+                }
+            }),
+            Output::PageState => windows::tell(&self.app, "state", &view::state(&self.desk())),
+            Output::PageWaiting => {
+                windows::tell(&self.app, "waiting", &view::waiting(&self.desk()));
+            }
+            Output::PageEntry(entry) => {
+                windows::tell(&self.app, "timeline", &bridge::timeline::row(&entry));
+            }
+            Output::PageProblem(sentence) => windows::tell(&self.app, "problem", &sentence),
+            Output::Listen(keys) => self.listen(&keys),
+            Output::End { clean } => {
+                if let Some(notifier) = self.notifier.get() {
+                    notifier.end(!clean);
+                }
+                self.app.exit(i32::from(!clean));
+            }
+        }
+    }
+
+    fn listen(self: &Arc<Self>, keys: &str) {
+        let stop = Arc::clone(self);
+        let fired = move || {
+            let _ = stop.authority.stop_by_hotkey();
+        };
+        let to = Arc::clone(self);
+        hotkey::listen(&self.app, keys, fired, move |works| {
+            to.handle(Event::Hotkey(works));
+        });
+    }
+
+    /// Whatever touches the toolkit does so on its thread.
+    fn on_main(self: &Arc<Self>, what: impl FnOnce(Arc<Self>) + Send + 'static) {
+        let hub = Arc::clone(self);
+        // It fails only when the program is ending.
+        let _ = self.app.run_on_main_thread(move || what(hub));
+    }
+
+    fn warn(&self, topic: &str, sentence: String) {
+        let _ = self.authority.say(&FromSurface::Warning {
+            topic: topic.into(),
+            sentence,
+        });
+    }
+
+    /// The button in the window.
+    pub(crate) fn stop(&self) -> Result<(), String> {
+        self.authority
+            .say(&FromSurface::Stop {
+                trigger: StopTrigger::Window,
+            })
+            .map_err(|_| "The authority is gone; nothing is released.".to_owned())
+    }
+}

@@ -1,0 +1,441 @@
+//! The domain: what the human is shown, and which of their acts is an answer.
+//!
+//! Pure: events come in with the time at which they happened, outputs go out.
+//! It decides nothing about requests; it only refuses to call something a
+//! human's answer that is none:
+//! - a yes from a notification is one only for a question that a click can
+//!   answer, and only of the rendering that was on the card;
+//! - a yes from the window is one only when that rendering was laid out there
+//!   for 700 ms and the button was then held for 800 ms.
+
+use crate::cards;
+use crate::hold::{Hold, SEEN};
+use countersign_model::{Answer, Assurance, Digest, QuestionId, StopTrigger, SurfaceKind};
+use countersign_protocol::surface::{
+    About, FromSurface, Question, SurfaceState, TimelineEntry, ToSurface, VERSION,
+};
+use std::time::Instant;
+
+/// What happens to the desk.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The authority said something.
+    Authority(ToSurface),
+    /// The connection to the authority ended; whether it had said goodbye is
+    /// known here.
+    AuthorityGone,
+    /// The notification server came, went, or cannot do what is needed.
+    Notifications(Result<(), String>),
+    /// A card is up.
+    CardShown(QuestionId, Digest),
+    /// A human clicked a card. Approve is only reported where it was offered.
+    CardClicked(Option<(QuestionId, Digest)>, Click),
+    /// A human chose from the tray's menu.
+    Menu(Choice),
+    /// The hotkey works, or why not.
+    Hotkey(Result<(), String>),
+    /// Whether there is a tray to be seen in.
+    Tray(Result<(), String>),
+    /// The window was put before the human, or closed.
+    Window { open: bool },
+}
+
+/// A click in a notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Click {
+    Deny,
+    Approve,
+    Open,
+}
+
+/// A choice in the tray's menu.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Choice {
+    Open,
+    Question(QuestionId),
+    Stop,
+    Quit,
+}
+
+/// What is to be done, in this order.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Output {
+    /// Tell the authority.
+    Say(FromSurface),
+    /// Bring the notifications in line with [`cards::cards`].
+    Cards,
+    /// Bring the tray in line with [`crate::tray::menu`].
+    Tray,
+    /// Put the window before the human: at this question, or as it is.
+    Open(Option<QuestionId>),
+    /// Tell the page how things stand, what waits, of a new entry.
+    PageState,
+    PageWaiting,
+    PageEntry(Box<TimelineEntry>),
+    /// What the authority could not do, in its words.
+    PageProblem(String),
+    /// Listen for this hotkey.
+    Listen(String),
+    /// End. Unclean: say so to the human first.
+    End {
+        clean: bool,
+    },
+}
+
+/// What is known, and nothing else.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    state: SurfaceState,
+    waiting: Vec<Question>,
+    keys: String,
+    hotkey: Result<(), String>,
+    tray: Result<(), String>,
+    notifications: Result<(), String>,
+    window: bool,
+    goodbye: bool,
+    /// What the window lays out, and since when.
+    laid_out: Option<(QuestionId, Digest, Instant)>,
+    appeared: Option<Instant>,
+    hold: Hold<Held>,
+}
+
+#[derive(Debug, PartialEq)]
+enum Held {
+    Approve(QuestionId, Digest),
+    Resume,
+}
+
+/// Why an act of the human is not taken for an answer: a sentence for them.
+pub(crate) type Refused = &'static str;
+
+const OVER: Refused = "This question is over.";
+const CHANGED: Refused = "This is no longer what waits. Read it again.";
+const UNREAD: Refused = "It has only just appeared. Read it first.";
+const SHORT: Refused = "It was not held long enough.";
+const PRESENCE: Refused = "A yes to this needs more than a held button.";
+const RUNNING: Refused = "Nothing is stopped.";
+
+impl Desk {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: SurfaceState::default(),
+            waiting: Vec::new(),
+            keys: String::new(),
+            hotkey: Ok(()),
+            tray: Ok(()),
+            notifications: Ok(()),
+            window: false,
+            goodbye: false,
+            laid_out: None,
+            appeared: None,
+            hold: Hold::new(),
+        }
+    }
+    pub(crate) fn state(&self) -> &SurfaceState {
+        &self.state
+    }
+    /// What waits, the worst first.
+    pub(crate) fn waiting(&self) -> &[Question] {
+        &self.waiting
+    }
+    /// Whether the window shows this question right now.
+    pub(crate) fn is_laid_out(&self, id: &QuestionId) -> bool {
+        self.window && self.laid_out.as_ref().is_some_and(|(q, ..)| q == id)
+    }
+    pub(crate) fn question(&self, id: &QuestionId) -> Option<&Question> {
+        self.waiting.iter().find(|q| q.id == *id)
+    }
+    /// The stop's hotkey as configured, and why it does not work.
+    pub(crate) fn hotkey(&self) -> (&str, Option<&str>) {
+        (&self.keys, self.hotkey.as_ref().err().map(String::as_str))
+    }
+
+    pub(crate) fn apply(&mut self, event: Event, now: Instant) -> Vec<Output> {
+        match event {
+            Event::Authority(message) => self.hear(message),
+            Event::AuthorityGone => vec![Output::End {
+                clean: self.goodbye,
+            }],
+            Event::Notifications(able) => {
+                let out = vec![warning("notifications", &able)];
+                self.notifications = able;
+                out
+            }
+            Event::CardShown(question, digest) => match self.question(&question) {
+                Some(q) if q.digest == digest => {
+                    vec![Output::Say(FromSurface::Shown { question, digest })]
+                }
+                _ => Vec::new(),
+            },
+            Event::CardClicked(on, click) => self.clicked(on, click),
+            Event::Menu(Choice::Open) => vec![Output::Open(None)],
+            Event::Menu(Choice::Question(id)) => vec![Output::Open(Some(id))],
+            Event::Menu(Choice::Stop) => vec![Output::Say(FromSurface::Stop {
+                trigger: StopTrigger::Tray,
+            })],
+            Event::Menu(Choice::Quit) => vec![Output::Say(FromSurface::Quit {})],
+            Event::Hotkey(works) => {
+                let out = vec![warning("hotkey", &works), Output::Tray, Output::PageState];
+                self.hotkey = works;
+                out
+            }
+            Event::Tray(there) => {
+                // Without a tray the window is all that the human has.
+                let mut out = vec![warning("tray", &there)];
+                if there.is_err() && self.tray.is_ok() {
+                    out.push(Output::Open(None));
+                }
+                self.tray = there;
+                out
+            }
+            Event::Window { open } => {
+                self.window = open;
+                self.appeared = open.then_some(now);
+                if !open {
+                    self.laid_out = None;
+                }
+                self.hold.cancel();
+                vec![Output::Cards]
+            }
+        }
+    }
+
+    fn hear(&mut self, message: ToSurface) -> Vec<Output> {
+        match message {
+            ToSurface::Hello { protocol, .. } if protocol != VERSION => {
+                vec![Output::End { clean: false }]
+            }
+            ToSurface::Hello { hotkey, .. } => {
+                self.keys.clone_from(&hotkey);
+                let ready = FromSurface::Ready {
+                    protocol: VERSION,
+                    up_to: Assurance::Window,
+                };
+                vec![
+                    Output::Say(ready),
+                    Output::Listen(hotkey),
+                    Output::Tray,
+                    Output::PageState,
+                ]
+            }
+            ToSurface::State(state) => {
+                self.state = state;
+                vec![Output::Tray, Output::PageState]
+            }
+            ToSurface::Ask(question) => {
+                let id = question.id.clone();
+                let new = self.question(&id).is_none();
+                self.waiting.retain(|q| q.id != id);
+                self.waiting.push(*question);
+                self.waiting.sort_by_key(urgency);
+                let mut out = vec![Output::Cards, Output::Tray, Output::PageWaiting];
+                // Whom no notification reaches, the window must.
+                if new && self.notifications.is_err() && !self.window {
+                    out.push(Output::Open(Some(id)));
+                }
+                out
+            }
+            ToSurface::Withdraw { question, .. } => {
+                self.waiting.retain(|q| q.id != question);
+                vec![Output::Cards, Output::Tray, Output::PageWaiting]
+            }
+            ToSurface::Entry(entry) => vec![Output::PageEntry(entry)],
+            ToSurface::ShowWindow {} => vec![Output::Open(None)],
+            ToSurface::Goodbye {} => {
+                self.goodbye = true;
+                Vec::new()
+            }
+            ToSurface::Failed { sentence, .. } => vec![Output::PageProblem(sentence)],
+            // The answer to a call that nobody waits for any more.
+            ToSurface::Timeline { .. } => Vec::new(),
+        }
+    }
+
+    fn clicked(&mut self, on: Option<(QuestionId, Digest)>, click: Click) -> Vec<Output> {
+        let Some((id, digest)) = on else {
+            return vec![Output::Open(None)];
+        };
+        let Some(question) = self.question(&id).filter(|q| q.digest == digest) else {
+            return Vec::new(); // answered meanwhile, or no longer what was on the card
+        };
+        match click {
+            Click::Open => vec![Output::Open(Some(id))],
+            Click::Deny => vec![answer(
+                question,
+                Answer::Deny,
+                SurfaceKind::Notification,
+                None,
+            )],
+            Click::Approve if cards::may_approve(question) => {
+                vec![answer(
+                    question,
+                    Answer::Approve,
+                    SurfaceKind::Notification,
+                    None,
+                )]
+            }
+            Click::Approve => vec![Output::Open(Some(id))],
+        }
+    }
+
+    // What the page asks for.
+
+    /// The page lays this question out now; its card would only be in the way.
+    pub(crate) fn lay_out(
+        &mut self,
+        id: &QuestionId,
+        now: Instant,
+    ) -> Option<(Question, [Output; 2])> {
+        let question = self.question(id)?.clone();
+        let digest = question.digest;
+        if !matches!(&self.laid_out, Some((q, d, _)) if *q == *id && *d == digest) {
+            self.hold.cancel();
+            self.laid_out = Some((id.clone(), digest, now));
+        }
+        let shown = FromSurface::Shown {
+            question: id.clone(),
+            digest,
+        };
+        Some((question, [Output::Say(shown), Output::Cards]))
+    }
+
+    pub(crate) fn deny(
+        &self,
+        id: &QuestionId,
+        digest: Digest,
+        because: Option<String>,
+        now: Instant,
+    ) -> Result<Output, Refused> {
+        let question = self.before_the_human(id, digest, now)?;
+        Ok(answer(question, Answer::Deny, SurfaceKind::Window, because))
+    }
+
+    pub(crate) fn hold_start(
+        &mut self,
+        id: &QuestionId,
+        digest: Digest,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        self.hold.cancel();
+        let question = self.before_the_human(id, digest, now)?;
+        if question.assurance > Assurance::Window {
+            return Err(PRESENCE);
+        }
+        self.hold.start(Held::Approve(id.clone(), digest), now);
+        Ok(())
+    }
+
+    pub(crate) fn hold_finish(
+        &mut self,
+        id: &QuestionId,
+        digest: Digest,
+        now: Instant,
+    ) -> Result<Output, Refused> {
+        let long_enough = self.hold.finish(&Held::Approve(id.clone(), digest), now);
+        let question = self.before_the_human(id, digest, now)?;
+        if !long_enough {
+            return Err(SHORT);
+        }
+        Ok(answer(question, Answer::Approve, SurfaceKind::Window, None))
+    }
+
+    pub(crate) fn resume_start(&mut self, now: Instant) -> Result<(), Refused> {
+        self.hold.cancel();
+        if self.state.stopped.is_none() {
+            return Err(RUNNING);
+        }
+        if self
+            .appeared
+            .is_none_or(|at| now.saturating_duration_since(at) < SEEN)
+        {
+            return Err(UNREAD);
+        }
+        self.hold.start(Held::Resume, now);
+        Ok(())
+    }
+
+    pub(crate) fn resume_finish(&mut self, now: Instant) -> Result<(), Refused> {
+        if self.hold.finish(&Held::Resume, now) {
+            Ok(())
+        } else {
+            Err(SHORT)
+        }
+    }
+
+    /// The question, if exactly this rendering of it has been before the
+    /// human's eyes in the window for long enough.
+    fn before_the_human(
+        &self,
+        id: &QuestionId,
+        digest: Digest,
+        now: Instant,
+    ) -> Result<&Question, Refused> {
+        let question = self.question(id).ok_or(OVER)?;
+        let Some((laid_out, seen, since)) = &self.laid_out else {
+            return Err(CHANGED);
+        };
+        if question.digest != digest || *laid_out != *id || *seen != digest {
+            return Err(CHANGED);
+        }
+        let since = self
+            .appeared
+            .map_or(*since, |appeared| appeared.max(*since));
+        if now.saturating_duration_since(since) < SEEN {
+            return Err(UNREAD);
+        }
+        Ok(question)
+    }
+}
+
+fn answer(
+    question: &Question,
+    answer: Answer,
+    surface: SurfaceKind,
+    because: Option<String>,
+) -> Output {
+    let assurance = match surface {
+        SurfaceKind::Window => Assurance::Window,
+        _ => Assurance::Notification,
+    };
+    Output::Say(FromSurface::Answered {
+        question: question.id.clone(),
+        digest: question.digest,
+        answer,
+        assurance,
+        surface,
+        because,
+    })
+}
+
+fn warning(topic: &str, state: &Result<(), String>) -> Output {
+    let sentence = state.as_ref().err().cloned().unwrap_or_default();
+    Output::Say(FromSurface::Warning {
+        topic: topic.into(),
+        sentence,
+    })
+}
+
+/// Sorts the worst first: production, then what must be answered more
+/// strongly, then what does more, then what has waited longest.
+fn urgency(
+    question: &Question,
+) -> (
+    bool,
+    std::cmp::Reverse<Assurance>,
+    std::cmp::Reverse<usize>,
+    i64,
+) {
+    let action = match &question.about {
+        About::Request(request) => Some(&request.action),
+        _ => None,
+    };
+    (
+        !action.is_some_and(|a| a.environment.is_production()),
+        std::cmp::Reverse(question.assurance),
+        std::cmp::Reverse(action.map_or(0, |a| a.effects.iter().count())),
+        question.asked.unix_ms(),
+    )
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
