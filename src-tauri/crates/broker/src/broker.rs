@@ -1,26 +1,31 @@
 use crate::clock::Clock;
 use crate::denials::Denials;
-use crate::desk::{Asking, Desk, Heard};
+use crate::desk::{Asking, Desk, Heard, Hears, No};
 use crate::force::Force;
+use crate::outcomes::Open;
 use crate::runs::{Run, Runs};
 use crate::stop::EmergencyStop;
 use crate::usage::Usage;
-use countersign_ledger::{Durability, Ledger};
+use countersign_ledger::{Durability, Ledger, LedgerError, Receipt};
 use countersign_model::{
-    AgentId, Approval, Assurance, AuditRecord, CredentialId, CredentialVersion, Digest, Event,
-    Foreign, Outcome, QuestionId, ReasonCode, RequestId, RunFacts, RunId, Settled, StopTrigger,
+    AgentId, Answer, Approval, Assurance, AuditRecord, CredentialId, CredentialVersion, Digest,
+    Event, Foreign, QuestionId, ReasonCode, RequestId, Requested, RunFacts, RunId, StopTrigger,
+    SurfaceKind,
 };
 use countersign_protocol::surface::{About, SurfaceState, ToSurface};
-use countersign_vault::{Secret, Vault, VaultError};
+use countersign_vault::Vault;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// A question that belongs to no run is open this long.
 const ACT_LIFE: Duration = Duration::from_secs(120);
 /// How long after a run's end its last outcomes may still come in.
 const LAST_OUTCOMES: Duration = Duration::from_secs(5);
+/// The same when everything ends: somebody waits for that.
+const LAST_OUTCOMES_OF_ALL: Duration = Duration::from_secs(2);
 
 /// What a broker is made of.
 #[derive(Debug)]
@@ -52,14 +57,18 @@ pub(crate) struct Inner {
     pub(crate) stop: EmergencyStop,
     pub(crate) desk: Desk,
     pub(crate) runs: Runs,
-    pub(crate) denials: Mutex<Denials>,
-    pub(crate) usage: Mutex<Usage>,
-    /// Released and not yet settled.
-    pub(crate) open: Mutex<HashMap<RequestId, RunId>>,
+    denials: Mutex<Denials>,
+    usage: Mutex<Usage>,
+    /// Allowed and not yet settled.
+    pub(crate) open: Mutex<HashMap<RequestId, Open>>,
     force: RwLock<Option<Arc<Force>>>,
     seal_counter: AtomicU64,
-    credentials: RwLock<HashMap<CredentialId, CredentialVersion>>,
+    pub(crate) credentials: RwLock<HashMap<CredentialId, CredentialVersion>>,
     warnings: Mutex<BTreeMap<String, String>>,
+    /// One state at a time goes out, so that an older one never comes last.
+    publishing: Mutex<()>,
+    /// Something stands that the state should say, and the desk was locked.
+    news: Notify,
 }
 
 impl Broker {
@@ -67,9 +76,15 @@ impl Broker {
     /// [`Broker::enforce`].
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { clock, ledger, vault, stop, seal_counter } = parts;
-        let inner = Inner {
-            desk: Desk::new(Arc::clone(&clock)),
+        let Parts {
+            clock,
+            ledger,
+            vault,
+            stop,
+            seal_counter,
+        } = parts;
+        let inner = Arc::new_cyclic(|inner: &Weak<Inner>| Inner {
+            desk: Desk::new(Arc::clone(&clock), Box::new(inner.clone())),
             clock,
             ledger,
             vault,
@@ -82,32 +97,66 @@ impl Broker {
             seal_counter: AtomicU64::new(seal_counter),
             credentials: RwLock::default(),
             warnings: Mutex::default(),
-        };
-        Self { inner: Arc::new(inner) }
+            publishing: Mutex::default(),
+            news: Notify::new(),
+        });
+        Self { inner }
     }
 
     // ---- what is in force -----------------------------------------------
 
     /// Puts an accepted configuration in force, for requests judged from now
-    /// on; permits for accounts that changed end.
+    /// on. Permits and questions under another one end, and so does what goes
+    /// on with an account that was changed or taken away.
     pub fn enforce(&self, force: Force) {
-        self.inner.seal_counter.fetch_max(force.counter, Ordering::SeqCst);
-        *self.inner.force.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(force));
+        self.inner
+            .seal_counter
+            .fetch_max(force.counter, Ordering::SeqCst);
+        let force = Arc::new(force);
+        let before = {
+            let mut now = self
+                .inner
+                .force
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            now.replace(Arc::clone(&force))
+        };
+        if before.is_some_and(|before| before.digest != force.digest) {
+            self.inner.desk.end_requests(ReasonCode::Changed);
+            self.cut_what_changed(&force);
+        }
         self.publish();
     }
 
     /// The number of the next acceptance: above all that the trail knows.
     #[must_use]
     pub fn next_seal_counter(&self) -> u64 {
-        self.inner.seal_counter.load(Ordering::SeqCst).saturating_add(1)
+        self.inner
+            .seal_counter
+            .load(Ordering::SeqCst)
+            .saturating_add(1)
     }
 
     /// Records an acceptance, durably, before it takes effect.
     ///
     /// # Errors
     /// `ledger-failed`.
-    pub async fn record_accepted(&self, counter: u64, digest: Digest, by: String) -> Result<(), ReasonCode> {
-        self.record(Event::ConfigAccepted { counter, digest, by }, Durability::Full).await?;
+    pub async fn record_accepted(
+        &self,
+        counter: u64,
+        digest: Digest,
+        by: String,
+    ) -> Result<(), ReasonCode> {
+        let _ = self
+            .record(
+                Event::ConfigAccepted {
+                    counter,
+                    digest,
+                    by,
+                },
+                Durability::Full,
+            )
+            .await?;
         self.inner.seal_counter.fetch_max(counter, Ordering::SeqCst);
         Ok(())
     }
@@ -115,7 +164,11 @@ impl Broker {
     /// What is in force; `None` while nothing is accepted.
     #[must_use]
     pub fn force(&self) -> Option<Arc<Force>> {
-        self.inner.force.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner
+            .force
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Where questions lie and surfaces attach.
@@ -138,7 +191,13 @@ impl Broker {
 
     /// Ends questions whose time is over, for ever: one task of the authority.
     pub async fn keep_time(&self) {
-        self.inner.desk.keep_time().await;
+        let news = async {
+            loop {
+                self.inner.news.notified().await;
+                self.publish();
+            }
+        };
+        tokio::join!(self.inner.desk.keep_time(), news);
     }
 
     // ---- runs -----------------------------------------------------------
@@ -146,7 +205,8 @@ impl Broker {
     /// Begins a run: durable record first, then its identity exists.
     ///
     /// # Errors
-    /// `stopped`, `not-accepted`, `not-assigned` (no such agent), `ledger-failed`.
+    /// `stopped`, `not-accepted`, `not-assigned` (no such agent), `ledger-failed`,
+    /// `internal` (a live run has this id).
     pub async fn begin_run(&self, facts: RunFacts) -> Result<Arc<Run>, ReasonCode> {
         let cut = self.inner.stop.handle();
         if self.inner.stop.is_engaged() {
@@ -156,23 +216,39 @@ impl Broker {
         if !force.config.agents.contains_key(&facts.agent) {
             return Err(ReasonCode::NotAssigned);
         }
-        self.record(Event::RunStarted(facts.clone()), Durability::Full).await?;
-        let run = self.inner.runs.put(facts, self.inner.clock.wall(), cut);
+        if self.inner.runs.get(&facts.run).is_some() {
+            return Err(ReasonCode::Internal);
+        }
+        let _ = self
+            .record(Event::RunStarted(facts.clone()), Durability::Full)
+            .await?;
+        let run = self.inner.runs.put(facts, self.inner.clock.wall(), cut)?;
+        if run.cut.is_cancelled() {
+            self.end_run(&run.facts.run, None, "stopped before it began");
+            return Err(ReasonCode::Stopped);
+        }
         self.publish();
         Ok(run)
     }
 
     /// Ends a run: its requests are cut, its questions withdrawn.
     pub fn end_run(&self, id: &RunId, exit_code: Option<i32>, why: &str) {
-        let Some(run) = self.inner.runs.remove(id) else { return };
+        // In this order: nothing of it is let through, cut, and only then ended.
+        let Some(run) = self.inner.runs.remove(id) else {
+            return;
+        };
         run.cut.cancel();
         self.inner.desk.end_run(id, ReasonCode::Withdrawn);
-        self.record_later(Event::RunEnded { run: id.clone(), exit_code, why: why.to_owned() });
+        self.record_later(Event::RunEnded {
+            run: id.clone(),
+            exit_code,
+            why: why.to_owned(),
+        });
         self.publish();
         let (broker, id) = (self.clone(), id.clone());
         tokio::spawn(async move {
             tokio::time::sleep(LAST_OUTCOMES).await;
-            broker.settle_what_is_left(&id);
+            broker.settle_as_unknown(Some(&id), "the run ended before its outcome came");
         });
     }
 
@@ -184,7 +260,11 @@ impl Broker {
 
     /// Stops the runs of one agent. Returns how many.
     pub fn stop_agent(&self, agent: &AgentId) -> usize {
-        let runs: Vec<_> = self.runs().into_iter().filter(|r| &r.facts.agent == agent).collect();
+        let runs: Vec<_> = self
+            .runs()
+            .into_iter()
+            .filter(|r| &r.facts.agent == agent)
+            .collect();
         for run in &runs {
             run.cut.cancel();
             self.inner.desk.end_run(&run.facts.run, ReasonCode::Stopped);
@@ -198,55 +278,69 @@ impl Broker {
         runs.len()
     }
 
-    /// What a run released and never settled is unknown, and says so.
-    fn settle_what_is_left(&self, run: &RunId) {
-        let left: Vec<RequestId> = {
-            let mut open = self.inner.open.lock().unwrap_or_else(PoisonError::into_inner);
-            let left = open.iter().filter(|(_, r)| *r == run).map(|(q, _)| q.clone()).collect();
-            open.retain(|_, r| r != run);
-            left
-        };
-        for request in left {
-            self.record_later(Event::Settled(Settled {
-                request,
-                outcome: Outcome::Unknown { why: "the run ended before its outcome came".into() },
-                bytes_sent: 0,
-                bytes_received: 0,
-                duration_ms: 0,
-                body_digest: None,
-            }));
+    /// Whether a run may go on: it has not ended, and nothing is stopped.
+    pub(crate) fn still_runs(&self, run: &RunId) -> Result<(), ReasonCode> {
+        if self.inner.stop.is_engaged() {
+            return Err(ReasonCode::Stopped);
+        }
+        match self.inner.runs.get(run) {
+            None => Err(ReasonCode::Withdrawn),
+            // A stop that was lifted, or one of this agent alone.
+            Some(run) if run.cut.is_cancelled() => Err(ReasonCode::Stopped),
+            Some(_) => Ok(()),
         }
     }
 
     // ---- the stop -------------------------------------------------------
 
-    /// Engages the emergency stop: latch, cut, withdraw, forget, record; in
-    /// this order, and the first two cannot fail. Callable from any thread.
+    /// Engages the emergency stop: latch, cut, withdraw, forget, write down; in
+    /// this order, and nothing but the last can fail. Callable from any thread.
     pub fn engage(&self, trigger: StopTrigger, reason: Option<Foreign>) {
-        let (first, kept) = self.inner.stop.engage(trigger, self.inner.clock.wall());
+        let first = self.inner.stop.engage(trigger, self.inner.clock.wall());
         self.inner.desk.end_all(ReasonCode::Stopped);
         self.inner.vault.forget();
+        let kept = self.inner.stop.keep();
         if first {
             self.record_later(Event::StopEngaged { trigger, reason });
         }
         if let Err(error) = kept {
-            self.warn("stop", &format!("The stop is engaged, but could not be written down: {error}"));
+            self.warn(
+                "stop",
+                &format!("The stop is engaged, but could not be written down: {error}"),
+            );
         }
         self.publish();
     }
 
-    /// Lifts the stop on a human's answer: the record first.
+    /// Lifts the stop on a human's answer: the record first. A press that comes
+    /// meanwhile wins.
     ///
     /// # Errors
     /// One sentence; the stop then stays engaged.
     pub async fn lift(&self, surface: &str) -> Result<(), String> {
-        if !self.inner.stop.is_engaged() {
+        let stop = &self.inner.stop;
+        let presses = stop.presses();
+        let Some(engaged) = stop.view() else {
             return Err("The stop is not engaged.".into());
-        }
-        self.record(Event::StopLifted { surface: surface.to_owned() }, Durability::Full)
+        };
+        let _ = self
+            .record(
+                Event::StopLifted {
+                    surface: surface.to_owned(),
+                },
+                Durability::Full,
+            )
             .await
             .map_err(|_| "The ledger cannot be written, so the stop stays engaged.".to_owned())?;
-        let lifted = self.inner.stop.lift();
+        let lifted = stop.lift(presses);
+        match &lifted {
+            Ok(()) => self.warn("stop", ""),
+            // The trail says that it was lifted. It is not.
+            Err(_) => self.record_later(Event::StopEngaged {
+                trigger: engaged.trigger,
+                reason: None,
+            }),
+        }
         self.publish();
         lifted.map_err(|error| format!("The stop stays engaged: {error}"))
     }
@@ -254,25 +348,26 @@ impl Broker {
     // ---- the human ------------------------------------------------------
 
     /// Asks the human about something that is no request of an agent, at
-    /// `Window`, for at most two minutes.
+    /// `Window`, for at most two minutes. Dropping the future withdraws it.
     ///
     /// # Errors
-    /// Why there is no yes.
+    /// Why there is no yes; `stopped` also when the stop was pressed meanwhile.
     pub async fn ask_human(&self, about: About) -> Result<Approval, ReasonCode> {
+        let presses = self.inner.stop.presses();
         let id = QuestionId::from_random(random()?);
         let key = Digest::of_parts("countersign/act/1", &[id.as_str().as_bytes()]);
         let asking = Asking {
             about,
             assurance: Assurance::Window,
-            run: None,
             key,
             life: ACT_LIFE,
             hold: ACT_LIFE,
+            of_run: None,
         };
-        let heard = self.inner.desk.ask(id.clone(), asking).await;
-        match heard {
+        match self.inner.desk.ask(id.clone(), asking).await {
+            Heard::Yes(_) if self.inner.stop.presses() != presses => Err(ReasonCode::Stopped),
             Heard::Yes(approval) => Ok(approval),
-            Heard::No { reason, .. } => Err(reason),
+            Heard::No(No { reason, .. }) => Err(reason),
             Heard::StillOpen(_) => {
                 self.inner.desk.withdraw(&id, ReasonCode::TimedOut);
                 Err(ReasonCode::TimedOut)
@@ -285,16 +380,15 @@ impl Broker {
     pub fn deny(&self, id: &str, because: Option<String>) -> bool {
         let open = self.inner.desk.open();
         let found = open.iter().find(|q| {
-            q.id.as_str() == id
-                || matches!(&q.about, About::Request(r) if r.request.as_str() == id)
+            q.id.as_str() == id || matches!(&q.about, About::Request(r) if r.request.as_str() == id)
         });
         found.is_some_and(|q| {
             self.inner.desk.answer(
                 &q.id,
                 q.digest,
-                countersign_model::Answer::Deny,
+                Answer::Deny,
                 Assurance::Notification,
-                countersign_model::SurfaceKind::Command,
+                SurfaceKind::Command,
                 because,
             )
         })
@@ -302,7 +396,7 @@ impl Broker {
 
     /// Lifts what is denied by itself against an agent. Returns how much was.
     pub fn lift_denials(&self, agent: &AgentId) -> usize {
-        let lifted = self.inner.denials.lock().unwrap_or_else(PoisonError::into_inner).lift(agent);
+        let lifted = self.denials().lift(agent);
         if lifted > 0 {
             self.record_later(Event::Noted {
                 what: format!("standing denials of agent {agent} lifted by the user"),
@@ -313,67 +407,16 @@ impl Broker {
         lifted
     }
 
-    // ---- credentials ----------------------------------------------------
-
-    /// Learns the names and versions of the credentials from the vault.
-    ///
-    /// # Errors
-    /// Whatever the vault says; what was known stays known.
-    pub async fn learn_credentials(&self) -> Result<(), VaultError> {
-        let list = self.inner.vault.list().await?;
-        let mut known = self.inner.credentials.write().unwrap_or_else(PoisonError::into_inner);
-        *known = list.into_iter().map(|v| (v.id.clone(), v)).collect();
-        Ok(())
-    }
-
-    /// The current version of a credential.
-    #[must_use]
-    pub fn credential(&self, id: &CredentialId) -> Option<CredentialVersion> {
-        self.inner.credentials.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
-    }
-
-    /// All of them, names and versions.
-    #[must_use]
-    pub fn credentials(&self) -> Vec<CredentialVersion> {
-        let known = self.inner.credentials.read().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> = known.values().cloned().collect();
-        all.sort_by(|a, b| a.id.cmp(&b.id));
-        all
-    }
-
-    /// Stores a credential that the human has confirmed.
-    ///
-    /// # Errors
-    /// What the vault says.
-    pub async fn set_credential(&self, id: &CredentialId, secret: Secret) -> Result<CredentialVersion, VaultError> {
-        let version = self.inner.vault.set(id, secret).await?;
-        self.inner
-            .credentials
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id.clone(), version.clone());
-        self.record_later(Event::CredentialSet { credential: version.clone() });
-        Ok(version)
-    }
-
-    /// Removes a credential; permits that name it end.
-    ///
-    /// # Errors
-    /// What the vault says.
-    pub async fn remove_credential(&self, id: &CredentialId) -> Result<(), VaultError> {
-        let known = self.credential(id).ok_or(VaultError::NoCredential)?;
-        self.inner.credentials.write().unwrap_or_else(PoisonError::into_inner).remove(id);
-        self.inner.vault.remove(id).await?;
-        self.record_later(Event::CredentialRemoved { credential: known });
-        Ok(())
-    }
-
     // ---- telling --------------------------------------------------------
 
     /// Keeps one warning a topic; an empty sentence lifts it.
     pub fn warn(&self, topic: &str, sentence: &str) {
         {
-            let mut warnings = self.inner.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut warnings = self
+                .inner
+                .warnings
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             if sentence.is_empty() {
                 warnings.remove(topic);
             } else {
@@ -387,14 +430,20 @@ impl Broker {
     #[must_use]
     pub fn state(&self) -> SurfaceState {
         let mut warnings: Vec<_> = {
-            let kept = self.inner.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+            let kept = self
+                .inner
+                .warnings
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             kept.values().cloned().collect()
         };
         if let Some(why) = self.inner.ledger.has_failed() {
-            warnings.insert(0, format!("The ledger has failed and nothing is released: {why}"));
+            warnings.insert(
+                0,
+                format!("The ledger has failed and nothing is released: {why}"),
+            );
         }
-        let denials = self.inner.denials.lock().unwrap_or_else(PoisonError::into_inner);
-        warnings.extend(denials.all().iter().map(|(agent, account, effect)| {
+        warnings.extend(self.denials().all().iter().map(|(agent, account, effect)| {
             format!("{agent} is denied {effect} on {account} by itself after three denials; `countersign resume --agent {agent}` lifts it.")
         }));
         SurfaceState {
@@ -407,37 +456,114 @@ impl Broker {
 
     /// Sends the state to every surface.
     pub fn publish(&self) {
+        let _one = self
+            .inner
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         self.inner.desk.tell(&ToSurface::State(self.state()));
     }
 
-    /// Ends in order: questions withdrawn, the trail closed.
+    /// Ends in order: runs ended, questions withdrawn, outcomes taken down, the
+    /// trail closed. Takes up to two seconds while outcomes are missing.
     ///
     /// # Errors
     /// When the last records could not be written.
     pub async fn close(&self) -> Result<(), ReasonCode> {
-        self.inner.desk.end_all(ReasonCode::Withdrawn);
         for run in self.runs() {
             self.end_run(&run.facts.run, None, "the authority ended");
         }
+        self.inner.desk.end_all(ReasonCode::Withdrawn);
         self.inner.desk.tell(&ToSurface::Goodbye {});
         self.inner.vault.forget();
-        self.inner.ledger.clone().close().await.map_err(|_| ReasonCode::LedgerFailed)
+        let all_settled = async {
+            while !self.open_requests().is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(LAST_OUTCOMES_OF_ALL, all_settled)
+            .await
+            .is_err()
+        {
+            self.settle_as_unknown(None, "the authority ended before its outcome came");
+        }
+        self.inner
+            .ledger
+            .clone()
+            .close()
+            .await
+            .map_err(|_| ReasonCode::LedgerFailed)
     }
 
     // ---- records --------------------------------------------------------
 
     pub(crate) fn record_of(&self, event: Event) -> AuditRecord {
-        AuditRecord { version: 1, at: self.inner.clock.wall(), event }
+        AuditRecord {
+            version: 1,
+            at: self.inner.clock.wall(),
+            event,
+        }
     }
 
-    pub(crate) async fn record(&self, event: Event, durability: Durability) -> Result<(), ReasonCode> {
+    pub(crate) async fn record(
+        &self,
+        event: Event,
+        durability: Durability,
+    ) -> Result<Receipt, ReasonCode> {
         let record = self.record_of(event);
-        self.inner.ledger.append(record, durability).await.map(|_| ()).map_err(|_| ReasonCode::LedgerFailed)
+        self.inner
+            .ledger
+            .append(record, durability)
+            .await
+            .map_err(|error| match error {
+                // Of this record alone: the trail goes on.
+                LedgerError::Duplicate { .. } | LedgerError::Unfit(_) => ReasonCode::Internal,
+                _ => ReasonCode::LedgerFailed,
+            })
     }
 
     /// For what releases nothing: rides the next commit.
     pub fn record_later(&self, event: Event) {
         self.inner.ledger.append_later(self.record_of(event));
+    }
+
+    // ---- counts ---------------------------------------------------------
+
+    pub(crate) fn denials(&self) -> MutexGuard<'_, Denials> {
+        self.inner
+            .denials
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn usage(&self) -> MutexGuard<'_, Usage> {
+        self.inner
+            .usage
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hears for Weak<Inner> {
+    fn denied(&self, about: &About) {
+        let (Some(inner), About::Request(request)) = (self.upgrade(), about) else {
+            return;
+        };
+        let broker = Broker { inner };
+        let now = broker.inner.clock.boot();
+        let action = &request.action;
+        let new = broker
+            .denials()
+            .denied(&request.agent, &action.account, action.effects, now);
+        if !new.is_empty() {
+            broker.inner.news.notify_one();
+        }
+    }
+
+    fn lapsed(&self, record: Requested) {
+        if let Some(inner) = self.upgrade() {
+            Broker { inner }.record_later(Event::Requested(Box::new(record)));
+        }
     }
 }
 

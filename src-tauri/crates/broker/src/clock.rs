@@ -18,10 +18,10 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn boot(&self) -> Duration {
-        // CLOCK_BOOTTIME cannot fail on any kernel since 2.6.39; zero would
-        // only make limits look reached later, never sooner than they are set.
-        nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
-            .map_or(Duration::ZERO, Duration::from)
+        // It cannot fail on any kernel since 2.6.39. If it did, every limit
+        // would be over: a failure denies.
+        const OVER: Duration = Duration::from_secs(u64::MAX / 4);
+        nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map_or(OVER, Duration::from)
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]

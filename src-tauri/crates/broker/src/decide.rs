@@ -6,29 +6,27 @@
 //! which.
 
 use crate::broker::{Broker, random};
-use crate::desk::{Asking, Heard, QUESTION_LIFE};
+use crate::desk::{Asking, Heard, OfRun, QUESTION_LIFE};
 use crate::force::Force;
+use crate::outcomes::{Open, Unused};
 use crate::permit::{Bound, Permit};
 use crate::port::{AccountView, Countersigner, Rejected, Release, Submission};
+use crate::question::{about, needed_to_read, same_question, target};
 use crate::runs::Run;
 use async_trait::async_trait;
 use countersign_ledger::Durability;
 use countersign_model::{
-    Account, Action, Approval, Assurance, BodyCommitment, DataPreview, Decision, Digest, Effect,
-    Event, ExactRequest, Foreign, Outcome, QuestionId, ReasonCode, Refusal, RequestId, Requested,
-    RunFacts, RunId, Scheme, Settled, Verdict,
+    Account, Approval, Assurance, BodyCommitment, CredentialVersion, Decision, Digest, Event,
+    ExactRequest, Foreign, QuestionId, ReasonCode, Refusal, RequestId, Requested, RunFacts, RunId,
+    Scheme, Settled, Verdict,
 };
-use countersign_protocol::surface::{About, RequestQuestion};
 use countersign_vault::Presented;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// A permit not used within this time is none. A gateway uses it at once.
 const PERMIT_LIFE: Duration = Duration::from_secs(30);
-/// A publication's whole text must fit here to be approved in a notification,
-/// in characters.
-const PUBLISH_FITS: usize = 240;
 
 #[async_trait]
 impl Countersigner for Broker {
@@ -70,6 +68,10 @@ impl Countersigner for Broker {
         )
     }
 
+    fn cut_reason(&self, run: &RunId) -> ReasonCode {
+        self.still_runs(run).err().unwrap_or(ReasonCode::Withdrawn)
+    }
+
     async fn decide(&self, submission: Submission) -> Result<Permit, Refusal> {
         // The handle first, the questions after: see `stop`.
         let cut = self.cut(&submission.run);
@@ -77,10 +79,10 @@ impl Countersigner for Broker {
         match self.decide_case(&submission, &mut case, cut).await {
             Ok(permit) => Ok(permit),
             Err(refusal) => {
-                // A request that goes on waiting is no decision; its question
-                // is in `requests`, its answer will be in the record.
+                // A request that goes on waiting is no decision; the desk sees
+                // to its record.
                 if refusal.reason != ReasonCode::Waiting {
-                    self.record_refusal(&submission, case, &refusal);
+                    self.record_refusal(&submission, &case, &refusal);
                 }
                 Err(refusal)
             }
@@ -88,28 +90,32 @@ impl Countersigner for Broker {
     }
 
     async fn redeem(&self, permit: Permit, exact: &ExactRequest) -> Result<Release, Refusal> {
-        let request = permit.request().clone();
-        match self.release(permit, exact).await {
-            Ok(release) => Ok(release),
+        let (bound, unused) = permit.use_up();
+        match self.present(&bound, exact).await {
+            Ok(presented) => {
+                unused.released();
+                Ok(Release {
+                    request: bound.request,
+                    presented,
+                    cut: bound.cut,
+                })
+            }
             Err(reason) => {
                 // The record before says that it was allowed: say that nothing left.
-                self.settle(not_sent(&request, reason));
-                Err(Refusal::new(request, reason))
+                unused.refused(reason);
+                Err(Refusal::new(bound.request, reason))
             }
         }
     }
 
     fn settle(&self, settled: Settled) {
-        self.inner
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&settled.request);
-        self.record_later(Event::Settled(settled));
+        self.settle_open(settled);
     }
 
     fn reject(&self, rejected: Rejected) {
-        let Some(run) = self.inner.runs.get(&rejected.run) else { return };
+        let Some(run) = self.inner.runs.get(&rejected.run) else {
+            return;
+        };
         run.counted();
         self.record_later(Event::Requested(Box::new(Requested {
             request: rejected.request,
@@ -140,6 +146,7 @@ struct Case {
     rules: Vec<String>,
     config: Digest,
     exact: Digest,
+    approval: Option<Approval>,
     detail: Option<Foreign>,
 }
 
@@ -150,6 +157,7 @@ impl Case {
             rules: Vec::new(),
             config: nothing_accepted(),
             exact: submission.exact.digest(),
+            approval: None,
             detail: None,
         }
     }
@@ -166,7 +174,11 @@ impl Broker {
         if self.inner.stop.is_engaged() {
             return Err(no(ReasonCode::Stopped));
         }
-        let run = self.inner.runs.get(&s.run).ok_or_else(|| no(ReasonCode::Withdrawn))?;
+        let run = self
+            .inner
+            .runs
+            .get(&s.run)
+            .ok_or_else(|| no(ReasonCode::Withdrawn))?;
         run.counted();
         if let Some(why) = self.inner.ledger.has_failed() {
             case.detail = Some(Foreign::new(why));
@@ -179,23 +191,23 @@ impl Broker {
         self.check_credential(s, &account).await.map_err(no)?;
 
         let verdict = self.judge(s, &run, &force, &account, case).map_err(no)?;
-        let approval = match verdict {
+        match verdict {
             Verdict::Deny => return Err(no(ReasonCode::Policy)),
-            Verdict::Allow => None,
+            Verdict::Allow => {}
             Verdict::Ask(assurance) => {
-                let approval = self.ask(s, &run, &force, assurance, case).await?;
+                self.ask(s, &run, &force, assurance, cut.clone(), case)
+                    .await?;
                 // Much can have happened while the human was reading.
-                if self.inner.stop.is_engaged() {
-                    return Err(no(ReasonCode::Stopped));
-                }
+                self.still_runs(&s.run).map_err(no)?;
                 let now_in_force = self.force().ok_or_else(|| no(ReasonCode::NotAccepted))?;
                 if now_in_force.digest != force.digest {
                     return Err(no(ReasonCode::Changed));
                 }
-                Some(approval)
             }
-        };
-        self.permit(s, case, &run, account, verdict, approval, cut).await.map_err(no)
+        }
+        self.permit(s, case, &run, account, verdict, cut)
+            .await
+            .map_err(no)
     }
 
     /// The account is one of the agent's, and is what the gateway thinks it is.
@@ -212,13 +224,21 @@ impl Broker {
             && account.has_host(&exact.host)
             && (exact.port == account.port || exact.scheme == Scheme::Http && account.plaintext)
             && (exact.scheme == Scheme::Https || account.plaintext);
-        if same { Ok(Arc::clone(account)) } else { Err(ReasonCode::Changed) }
+        if same {
+            Ok(Arc::clone(account))
+        } else {
+            Err(ReasonCode::Changed)
+        }
     }
 
     /// An account has a credential, and the request names its current version.
     async fn check_credential(&self, s: &Submission, account: &Account) -> Result<(), ReasonCode> {
         if account.is_site() {
-            return if s.exact.credential.is_none() { Ok(()) } else { Err(ReasonCode::Changed) };
+            return if s.exact.credential.is_none() {
+                Ok(())
+            } else {
+                Err(ReasonCode::Changed)
+            };
         }
         match &s.exact.credential {
             Some(named) if self.credential_for(account).as_ref() == Some(named) => Ok(()),
@@ -243,14 +263,11 @@ impl Broker {
         if s.action.effects.is_empty() {
             return Err(ReasonCode::NoEffects);
         }
-        let (agent, _) = force.agent(&run.facts.agent).ok_or(ReasonCode::NotAssigned)?;
+        let (agent, _) = force
+            .agent(&run.facts.agent)
+            .ok_or(ReasonCode::NotAssigned)?;
         let now = self.inner.clock.boot();
-        let recent = self
-            .inner
-            .usage
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .recent(&agent.id, &account.id, now);
+        let recent = self.usage().recent(&agent.id, &account.id, now);
         let judgement = force.policies.judge(agent, account, &s.action, &recent);
         case.rules = judgement.rules;
         if let Some(error) = judgement.error {
@@ -259,82 +276,73 @@ impl Broker {
             return Err(ReasonCode::PolicyError);
         }
         let verdict = match judgement.verdict {
-            Verdict::Ask(assurance) => Verdict::Ask(assurance.max(needed_to_read(&s.action, &s.preview))),
+            Verdict::Ask(assurance) => {
+                Verdict::Ask(assurance.max(needed_to_read(&s.action, &s.preview)))
+            }
             verdict => verdict,
         };
         case.verdict = Some(verdict);
         Ok(verdict)
     }
 
+    /// Asks the human, and waits. What they said is in the case.
     async fn ask(
         &self,
         s: &Submission,
         run: &Run,
         force: &Force,
         assurance: Assurance,
+        cut: CancellationToken,
         case: &mut Case,
-    ) -> Result<Approval, Refusal> {
+    ) -> Result<(), Refusal> {
         let no = |reason| Refusal::new(s.request.clone(), reason);
-        let agent = &run.facts.agent;
-        let effects = s.action.effects;
-        if self.denials().standing(agent, &s.account, effects).is_some() {
+        let standing = self
+            .denials()
+            .standing(&run.facts.agent, &s.account, s.action.effects);
+        if standing.is_some() {
             return Err(no(ReasonCode::DeniedRepeatedly));
         }
-        let about = About::Request(Box::new(RequestQuestion {
-            request: s.request.clone(),
-            agent: agent.clone(),
-            run: s.run.clone(),
-            task: run.facts.task.clone(),
-            contained: run.facts.contained,
-            action: s.action.clone(),
-            target: Foreign::new(format!("{} {}", s.exact.method, s.exact.url())),
-            preview: s.preview.clone(),
-            rules: case.rules.clone(),
-        }));
         let asking = Asking {
-            about,
+            about: about(s, run, case.rules.clone()),
             assurance,
-            run: Some(s.run.clone()),
             key: same_question(s, &case.config, assurance),
             life: QUESTION_LIFE,
             hold: Duration::from_secs(force.config.approvals.hold_seconds),
+            of_run: Some(OfRun {
+                run: s.run.clone(),
+                cut,
+                record: requested(s, run, case),
+            }),
         };
         let id = QuestionId::from_random(random().map_err(no)?);
         match self.inner.desk.ask(id, asking).await {
-            Heard::Yes(approval) => Ok(approval),
-            Heard::StillOpen(about) => {
-                let asked = match &about {
-                    About::Request(first) => first.request.clone(),
-                    _ => s.request.clone(),
-                };
-                Err(Refusal::with(
-                    asked.clone(),
-                    ReasonCode::Waiting,
-                    format!("Still waiting for the user, request {asked}. Repeat the identical request to keep waiting, or do other work."),
-                ))
+            Heard::Yes(approval) => {
+                case.approval = Some(approval);
+                Ok(())
             }
-            Heard::No { reason, because, .. } => {
-                if reason == ReasonCode::DeniedByHuman {
-                    let now = self.inner.clock.boot();
-                    if !self.denials().denied(agent, &s.account, effects, now).is_empty() {
-                        self.publish();
-                    }
-                }
-                case.detail = because.as_deref().map(Foreign::new);
-                Err(match because {
+            Heard::StillOpen(first) => {
+                Err(still_waiting(first.unwrap_or_else(|| s.request.clone())))
+            }
+            Heard::No(heard) => {
+                case.approval = heard.answer;
+                case.detail = heard.because.as_deref().map(Foreign::new);
+                Err(match heard.because {
                     Some(words) => Refusal::with(
                         s.request.clone(),
-                        reason,
-                        format!("{} They say: {}", reason.advice(), Foreign::new(words).quoted(500)),
+                        heard.reason,
+                        format!(
+                            "{} They say: {}",
+                            heard.reason.advice(),
+                            Foreign::new(words).quoted(500)
+                        ),
                     ),
-                    None => no(reason),
+                    None => no(heard.reason),
                 })
             }
         }
     }
 
     /// Guarantee G2: the record is durable before the permit exists.
-    #[allow(clippy::too_many_arguments, reason = "each is one thing the record says")]
     async fn permit(
         &self,
         s: &Submission,
@@ -342,7 +350,6 @@ impl Broker {
         run: &Run,
         account: Arc<Account>,
         verdict: Verdict,
-        approval: Option<Approval>,
         cut: CancellationToken,
     ) -> Result<Permit, ReasonCode> {
         let durability = if s.action.routine && verdict == Verdict::Allow {
@@ -350,83 +357,92 @@ impl Broker {
         } else {
             Durability::Full
         };
+        let now = self.inner.clock.boot();
+        let objects = s.action.objects.count.unwrap_or(1);
+        let open = Open {
+            run: s.run.clone(),
+            agent: run.facts.agent.clone(),
+            account: Arc::clone(&account),
+            share: self
+                .usage()
+                .take(&run.facts.agent, &account.id, objects, now),
+            cut: cut.clone(),
+        };
+        let unused = Unused::begin(self, &s.request, open)?;
         let record = Requested {
-            approval,
             decision: Decision::Allow,
             reason: None,
             ..requested(s, run, case)
         };
-        let record = self.record_of(Event::Requested(Box::new(record)));
-        let receipt = self
-            .inner
-            .ledger
-            .append(record, durability)
+        let receipt = match self
+            .record(Event::Requested(Box::new(record)), durability)
             .await
-            .map_err(|_| ReasonCode::LedgerFailed)?;
-        let now = self.inner.clock.boot();
-        self.inner.usage.lock().unwrap_or_else(PoisonError::into_inner).count(
-            &run.facts.agent,
-            &account.id,
-            s.action.objects.count.unwrap_or(1),
-            now,
-        );
-        self.inner
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(s.request.clone(), s.run.clone());
-        Permit::from_receipt(
-            receipt,
-            Bound {
-                request: s.request.clone(),
-                run: s.run.clone(),
-                credential: s.exact.credential.clone(),
-                exact: case.exact,
-                config: case.config,
-                expires: now + PERMIT_LIFE,
-                account,
-                cut,
-            },
-        )
+        {
+            Ok(receipt) => receipt,
+            Err(reason) => {
+                unused.never_allowed();
+                return Err(reason);
+            }
+        };
+        let bound = Bound {
+            request: s.request.clone(),
+            run: s.run.clone(),
+            credential: s.exact.credential.clone(),
+            exact: case.exact,
+            config: case.config,
+            expires: self.inner.clock.boot() + PERMIT_LIFE,
+            account,
+            cut,
+        };
+        Permit::from_receipt(receipt, bound, unused)
     }
 
     /// The one place where a credential leaves the vault for a request.
-    async fn release(&self, permit: Permit, exact: &ExactRequest) -> Result<Release, ReasonCode> {
-        let bound = permit.use_up(exact, self.inner.clock.boot()).map_err(|(_, reason)| reason)?;
-        let force = self.force().ok_or(ReasonCode::NotAccepted)?;
-        if force.digest != bound.config && !unchanged(&force, &bound) {
+    async fn present(&self, bound: &Bound, exact: &ExactRequest) -> Result<Presented, ReasonCode> {
+        if !bound.is_for(exact) {
             return Err(ReasonCode::Changed);
         }
+        self.still_good(bound)?;
         let presented = match &bound.credential {
             None => Presented::nothing(),
             Some(version) => {
-                self.inner.vault.present(&bound.account, version).await.map_err(|e| e.reason())?
+                let presented = self.inner.vault.present(&bound.account, version).await;
+                presented.map_err(|e| e.reason())?
             }
         };
-        // Last, and after every wait: the stop and the run.
-        if bound.cut.is_cancelled() || self.inner.stop.is_engaged() {
-            return Err(ReasonCode::Stopped);
+        // Last, and after every wait.
+        self.still_good(bound)?;
+        Ok(presented)
+    }
+
+    /// In time, nothing stopped, the run alive, and in force what was judged by.
+    fn still_good(&self, bound: &Bound) -> Result<(), ReasonCode> {
+        self.still_runs(&bound.run)?;
+        if self.inner.clock.boot() >= bound.expires {
+            return Err(ReasonCode::Expired);
         }
-        if self.inner.runs.get(&bound.run).is_none() {
-            return Err(ReasonCode::Withdrawn);
+        let force = self.force().ok_or(ReasonCode::NotAccepted)?;
+        if force.digest != bound.config || bound.cut.is_cancelled() {
+            return Err(ReasonCode::Changed);
         }
-        Ok(Release { request: bound.request, presented, cut: bound.cut })
+        Ok(())
     }
 
-    fn credential_for(&self, account: &Account) -> Option<countersign_model::CredentialVersion> {
-        if account.is_site() { None } else { self.credential(&account.id.clone().into()) }
+    fn credential_for(&self, account: &Account) -> Option<CredentialVersion> {
+        if account.is_site() {
+            None
+        } else {
+            self.credential(&account.id.clone().into())
+        }
     }
 
-    fn denials(&self) -> std::sync::MutexGuard<'_, crate::denials::Denials> {
-        self.inner.denials.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn record_refusal(&self, s: &Submission, case: Case, refusal: &Refusal) {
-        let Some(run) = self.inner.runs.get(&s.run) else { return };
+    fn record_refusal(&self, s: &Submission, case: &Case, refusal: &Refusal) {
+        let Some(run) = self.inner.runs.get(&s.run) else {
+            return;
+        };
         let record = Requested {
             reason: Some(refusal.reason),
-            detail: case.detail.clone(),
-            ..requested(s, &run, &case)
+            ..requested(s, &run, case)
         };
         self.record_later(Event::Requested(Box::new(record)));
     }
@@ -441,13 +457,13 @@ fn requested(s: &Submission, run: &Run, case: &Case) -> Requested {
         contained: run.facts.contained,
         action: Some(s.action.clone()),
         account: Some(s.account.clone()),
-        target: Foreign::new(format!("{} {}", s.exact.method, s.exact.url())),
+        target: target(s),
         verdict: case.verdict,
         rules: case.rules.clone(),
-        approval: None,
+        approval: case.approval.clone(),
         decision: Decision::Deny,
         reason: None,
-        detail: None,
+        detail: case.detail.clone(),
         exact: Some(case.exact),
         streamed: s.exact.body == BodyCommitment::Streamed,
         credential: s.exact.credential.clone(),
@@ -455,49 +471,12 @@ fn requested(s: &Submission, run: &Run, case: &Case) -> Requested {
     }
 }
 
-/// Publishing is read in full before it is approved: what does not fit in a
-/// notification needs the window.
-fn needed_to_read(action: &Action, preview: &DataPreview) -> Assurance {
-    let shown = preview.text.as_ref().map_or(0, |t| t.raw().chars().count())
-        + preview.fields.iter().map(|f| f.value.raw().chars().count()).sum::<usize>();
-    if action.effects.has(Effect::Publish) && !(preview.whole && shown <= PUBLISH_FITS) {
-        Assurance::Window
-    } else {
-        Assurance::Notification
-    }
-}
-
-/// The same question: the same run, the same request but for what the client
-/// makes anew, judged under the same configuration, meaning the same thing.
-fn same_question(s: &Submission, config: &Digest, assurance: Assurance) -> Digest {
-    // Serialisation of an action cannot fail: no maps with odd keys.
-    let action = serde_json::to_vec(&s.action).unwrap_or_default();
-    Digest::of_parts(
-        "countersign/same-question/1",
-        &[
-            s.run.as_str().as_bytes(),
-            s.same.as_bytes(),
-            &action,
-            config.as_bytes(),
-            &[assurance.level()],
-        ],
-    )
-}
-
-/// The configuration changed, but not in what this permit is about.
-fn unchanged(force: &Force, bound: &Bound) -> bool {
-    force.config.accounts.get(&bound.account.id).is_some_and(|now| now.digest() == bound.account.digest())
-}
-
-fn not_sent(request: &RequestId, reason: ReasonCode) -> Settled {
-    Settled {
-        request: request.clone(),
-        outcome: Outcome::NotSent { reason },
-        bytes_sent: 0,
-        bytes_received: 0,
-        duration_ms: 0,
-        body_digest: None,
-    }
+/// The connection was held long enough; the question stays.
+fn still_waiting(asked: RequestId) -> Refusal {
+    let words = format!(
+        "Still waiting for the user, request {asked}. Repeat the identical request to keep waiting, or do other work."
+    );
+    Refusal::with(asked, ReasonCode::Waiting, words)
 }
 
 /// Stands in records for "no configuration was accepted".

@@ -44,7 +44,12 @@ impl Denials {
     }
 
     /// The first effect of these that is denied by itself.
-    pub(crate) fn standing(&self, agent: &AgentId, account: &AccountId, effects: Effects) -> Option<Effect> {
+    pub(crate) fn standing(
+        &self,
+        agent: &AgentId,
+        account: &AccountId,
+        effects: Effects,
+    ) -> Option<Effect> {
         self.standing
             .iter()
             .find(|(a, c, e)| a == agent && c == account && effects.has(*e))
@@ -78,12 +83,26 @@ mod tests {
         let (bot, mail) = ids();
         let delete = Effects::of(&[Effect::Delete]);
         let mut denials = Denials::default();
-        assert!(denials.denied(&bot, &mail, delete, Duration::from_secs(1)).is_empty());
-        assert!(denials.denied(&bot, &mail, delete, Duration::from_secs(2)).is_empty());
+        assert!(
+            denials
+                .denied(&bot, &mail, delete, Duration::from_secs(1))
+                .is_empty()
+        );
+        assert!(
+            denials
+                .denied(&bot, &mail, delete, Duration::from_secs(2))
+                .is_empty()
+        );
         assert_eq!(denials.standing(&bot, &mail, delete), None);
-        assert_eq!(denials.denied(&bot, &mail, delete, Duration::from_secs(3)), [Effect::Delete]);
+        assert_eq!(
+            denials.denied(&bot, &mail, delete, Duration::from_secs(3)),
+            [Effect::Delete]
+        );
         assert_eq!(denials.standing(&bot, &mail, delete), Some(Effect::Delete));
-        assert_eq!(denials.standing(&bot, &mail, Effects::of(&[Effect::Write])), None);
+        assert_eq!(
+            denials.standing(&bot, &mail, Effects::of(&[Effect::Write])),
+            None
+        );
         assert_eq!(denials.lift(&bot), 1);
         assert_eq!(denials.standing(&bot, &mail, delete), None);
     }
@@ -94,7 +113,12 @@ mod tests {
         let delete = Effects::of(&[Effect::Delete]);
         let mut denials = Denials::default();
         for at in [0, 400, 800, 1200] {
-            assert!(denials.denied(&bot, &mail, delete, Duration::from_secs(at)).is_empty(), "{at}");
+            assert!(
+                denials
+                    .denied(&bot, &mail, delete, Duration::from_secs(at))
+                    .is_empty(),
+                "{at}"
+            );
         }
     }
 }

@@ -24,4 +24,10 @@ impl Force {
         let agent = self.config.agents.get(id)?;
         Some((agent, self.config.accounts_of(id).cloned().collect()))
     }
+
+    /// Whether the agent was assigned exactly this account, as it is here.
+    #[must_use]
+    pub fn assigns(&self, agent: &AgentId, account: &Account) -> bool {
+        self.config.accounts_of(agent).any(|now| **now == *account)
+    }
 }

@@ -3,20 +3,28 @@
 //! *Invariants*
 //! - A [`Permit`] exists only behind the receipt of a durable record that
 //!   allows exactly its request, and is used up by value (`permit`).
-//! - A credential leaves the vault in one place: `Broker::release` (`decide`).
+//! - A credential leaves the vault in one place: `Broker::present` (`decide`).
 //! - The stop is looked at after its handle was taken, and again after every
 //!   wait (`stop`).
 //! - An answer counts only for the rendering that was shown (`desk`).
+//! - Every record that allows a request gets a record after (`outcomes`).
 //! - Nothing here reads what an agent sent, but as data that is carried on.
+//!
+//! *Locks* are held for a step, never over a wait. Where two are held, this is
+//! their order: publishing, desk, open requests, usage or denials; force and
+//! runs come last and alone.
 
 mod broker;
 mod clock;
+mod credentials;
 mod decide;
 mod denials;
 mod desk;
 mod force;
+mod outcomes;
 mod permit;
 mod port;
+mod question;
 mod runs;
 mod stop;
 mod usage;

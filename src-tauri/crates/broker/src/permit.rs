@@ -1,6 +1,7 @@
 //! The keystone. A [`Permit`] can be made only from the [`Receipt`] of a
 //! durable record that allows exactly this request, and it is used up by value.
 
+use crate::outcomes::Unused;
 use countersign_ledger::Receipt;
 use countersign_model::{
     Account, CredentialVersion, Decision, Digest, ExactRequest, ReasonCode, RequestId, RunId,
@@ -36,6 +37,8 @@ pub(crate) struct Bound {
 #[derive(Debug)]
 pub struct Permit {
     bound: Bound,
+    /// Dropped with the permit, it records that nothing was sent.
+    unused: Unused,
     /// Kept, so that a permit without one cannot exist.
     _receipt: Receipt,
 }
@@ -46,13 +49,25 @@ impl Permit {
     /// # Errors
     /// [`ReasonCode::Internal`] when the receipt is of another request, of
     /// other content, or of a record that does not allow it.
-    pub(crate) fn from_receipt(receipt: Receipt, bound: Bound) -> Result<Self, ReasonCode> {
+    pub(crate) fn from_receipt(
+        receipt: Receipt,
+        bound: Bound,
+        unused: Unused,
+    ) -> Result<Self, ReasonCode> {
         let proves = receipt.requested().is_some_and(|proof| {
             proof.request == &bound.request
                 && proof.decision == Decision::Allow
                 && proof.exact == Some(bound.exact)
         });
-        if proves { Ok(Self { bound, _receipt: receipt }) } else { Err(ReasonCode::Internal) }
+        if proves {
+            Ok(Self {
+                bound,
+                unused,
+                _receipt: receipt,
+            })
+        } else {
+            Err(ReasonCode::Internal)
+        }
     }
 
     /// The request that it is for.
@@ -61,16 +76,20 @@ impl Permit {
         &self.bound.request
     }
 
-    /// Uses the permit up: gives back what it was bound to, if `exact` is the
-    /// request that was judged and its time is not over.
-    pub(crate) fn use_up(self, exact: &ExactRequest, now: Duration) -> Result<Bound, (RequestId, ReasonCode)> {
-        let Self { bound, _receipt } = self;
-        if now >= bound.expires {
-            return Err((bound.request, ReasonCode::Expired));
-        }
-        if exact.digest() != bound.exact || exact.credential != bound.credential {
-            return Err((bound.request, ReasonCode::Changed));
-        }
-        Ok(bound)
+    /// Uses the permit up: what it was bound to, and what sees to its outcome.
+    pub(crate) fn use_up(self) -> (Bound, Unused) {
+        let Self {
+            bound,
+            unused,
+            _receipt,
+        } = self;
+        (bound, unused)
+    }
+}
+
+impl Bound {
+    /// Whether `exact` is the request that was judged.
+    pub(crate) fn is_for(&self, exact: &ExactRequest) -> bool {
+        exact.digest() == self.exact && exact.credential == self.credential
     }
 }

@@ -95,6 +95,9 @@ pub trait Countersigner: Send + Sync + 'static {
     /// asking anything else, so that nothing slips between.
     fn cut(&self, run: &RunId) -> CancellationToken;
 
+    /// Why [`Self::cut`] was cancelled: the stop, or the end of the run.
+    fn cut_reason(&self, run: &RunId) -> ReasonCode;
+
     /// Judges; asks the human when policy says so; records. Waits up to the
     /// time that a client's connection can be held, then refuses with
     /// [`ReasonCode::Waiting`]; the question stays open, and an identical

@@ -1,8 +1,9 @@
 //! Live runs: one launch of an agent each. A run's sockets are its identity.
 
-use countersign_model::{RunFacts, RunId, Timestamp};
+use countersign_model::{ReasonCode, RunFacts, RunId, Timestamp};
 use countersign_protocol::surface::RunView;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio_util::sync::CancellationToken;
@@ -24,26 +25,51 @@ pub struct Run {
 pub(crate) struct Runs(RwLock<HashMap<RunId, Arc<Run>>>);
 
 impl Runs {
-    pub(crate) fn put(&self, facts: RunFacts, since: Timestamp, cut: CancellationToken) -> Arc<Run> {
-        let run = Arc::new(Run { facts, since, cut, requests: AtomicU64::new(0) });
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(run.facts.run.clone(), Arc::clone(&run));
-        run
+    /// # Errors
+    /// `internal`: a live run has this id, and it stays who it is.
+    pub(crate) fn put(
+        &self,
+        facts: RunFacts,
+        since: Timestamp,
+        cut: CancellationToken,
+    ) -> Result<Arc<Run>, ReasonCode> {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let Entry::Vacant(place) = all.entry(facts.run.clone()) else {
+            return Err(ReasonCode::Internal);
+        };
+        let run = Arc::new(Run {
+            facts,
+            since,
+            cut,
+            requests: AtomicU64::new(0),
+        });
+        place.insert(Arc::clone(&run));
+        Ok(run)
     }
 
     pub(crate) fn get(&self, id: &RunId) -> Option<Arc<Run>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+            .cloned()
     }
 
     pub(crate) fn remove(&self, id: &RunId) -> Option<Arc<Run>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(id)
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id)
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Run>> {
-        let mut all: Vec<_> =
-            self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let mut all: Vec<_> = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect();
         all.sort_by_key(|r| r.since);
         all
     }

@@ -1,12 +1,15 @@
 //! Guarantee G5: the stop wins.
 //!
-//! Engaging allocates nothing, opens nothing and asks nobody: it sets a flag,
-//! cancels a token that everything in flight holds, and writes one byte to a
-//! file that has been open since the start.
+//! Engaging allocates nothing, opens nothing and asks nobody: it sets a flag and
+//! cancels a token that everything in flight holds; after that one byte goes to
+//! a file that has been open since the start.
 //!
-//! *Invariant:* whoever wants to act takes [`EmergencyStop::handle`] first and
-//! looks at [`EmergencyStop::is_engaged`] after. Engaging sets the flag first
-//! and cancels after. So either the handle is cancelled, or the flag is seen.
+//! *Invariants*
+//! - Whoever wants to act takes [`EmergencyStop::handle`] first and looks at
+//!   [`EmergencyStop::is_engaged`] after. Engaging sets the flag first and
+//!   cancels after. So either the handle is cancelled, or the flag is seen.
+//! - Every press is counted before it does anything else. Lifting names the
+//!   presses that it knows of, and does nothing if there is another.
 
 use countersign_model::{StopTrigger, Timestamp};
 use countersign_protocol::surface::StopView;
@@ -14,7 +17,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 const ENGAGED: u8 = b'1';
@@ -29,7 +32,9 @@ pub struct EmergencyStop {
     /// Counts every press, so that lifting notices one that came meanwhile.
     presses: AtomicU64,
     token: Mutex<CancellationToken>,
-    latch: File,
+    /// Whoever holds it writes down what is so, or makes it so. Never taken
+    /// while `token` is held.
+    latch: Mutex<File>,
 }
 
 impl EmergencyStop {
@@ -63,48 +68,77 @@ impl EmergencyStop {
             trigger: AtomicU8::new(trigger_number(StopTrigger::UncleanEnd)),
             presses: AtomicU64::new(0),
             token: Mutex::new(CancellationToken::new()),
-            latch,
+            latch: Mutex::new(latch),
         };
-        if !released {
-            stop.token().cancel();
+        if released {
+            write(&stop.latch(), RELEASED)?;
         } else {
-            stop.write(RELEASED)?;
+            stop.token().cancel();
         }
         Ok(stop)
     }
 
-    /// Engages. Returns whether it was not engaged before; and what went wrong
-    /// with keeping the latch on disk, if anything did: it is engaged all the
-    /// same, and an end of the program without order starts it engaged again.
-    pub fn engage(&self, trigger: StopTrigger, now: Timestamp) -> (bool, io::Result<()>) {
+    /// Engages. Returns whether it was not engaged before. Only the broker
+    /// calls this: there is more to end. It survives the program's end once
+    /// [`Self::keep`] has returned; until then, an end without order starts it
+    /// engaged again.
+    pub(crate) fn engage(&self, trigger: StopTrigger, now: Timestamp) -> bool {
         self.presses.fetch_add(1, Ordering::SeqCst);
         let first = !self.engaged.swap(true, Ordering::SeqCst);
         if first {
             self.since.store(now.unix_ms(), Ordering::SeqCst);
-            self.trigger.store(trigger_number(trigger), Ordering::SeqCst);
+            self.trigger
+                .store(trigger_number(trigger), Ordering::SeqCst);
         }
-        self.token().cancel();
-        (first, self.write(ENGAGED))
+        let token = self.token();
+        // Again, for a lift that came between: flag and token change together.
+        self.engaged.store(true, Ordering::SeqCst);
+        token.cancel();
+        first
     }
 
-    /// Lifts the stop. Only the broker calls this, on a human's answer. A press
-    /// that comes while it is being lifted wins.
+    /// Writes down that it is engaged, if it still is.
+    ///
+    /// # Errors
+    /// What the file system says. It is engaged all the same.
+    pub(crate) fn keep(&self) -> io::Result<()> {
+        let latch = self.latch();
+        if self.is_engaged() {
+            write(&latch, ENGAGED)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// How often it was pressed: what [`Self::lift`] must be told.
+    pub(crate) fn presses(&self) -> u64 {
+        self.presses.load(Ordering::SeqCst)
+    }
+
+    /// Lifts the stop. Only the broker calls this, on a human's answer, with the
+    /// [`Self::presses`] from before that answer. A press that comes meanwhile
+    /// wins.
     ///
     /// # Errors
     /// When the latch file cannot say so, or a press came meanwhile; the stop
     /// is then engaged.
-    pub(crate) fn lift(&self) -> io::Result<()> {
-        let presses = self.presses.load(Ordering::SeqCst);
-        self.write(RELEASED)?;
-        *self.token() = CancellationToken::new();
-        self.engaged.store(false, Ordering::SeqCst);
-        if self.presses.load(Ordering::SeqCst) == presses {
-            return Ok(());
+    pub(crate) fn lift(&self, presses: u64) -> io::Result<()> {
+        let again = || io::Error::other("it was pressed again meanwhile");
+        let latch = self.latch();
+        if self.presses() != presses {
+            return Err(again());
         }
-        self.engaged.store(true, Ordering::SeqCst);
-        self.token().cancel();
-        self.write(ENGAGED)?;
-        Err(io::Error::other("the stop was pressed again while it was being lifted"))
+        write(&latch, RELEASED)?;
+        {
+            let mut token = self.token();
+            if self.presses() == presses {
+                *token = CancellationToken::new();
+                self.engaged.store(false, Ordering::SeqCst);
+                return Ok(());
+            }
+        }
+        write(&latch, ENGAGED)?;
+        Err(again())
     }
 
     /// Whether it is engaged.
@@ -129,14 +163,18 @@ impl EmergencyStop {
         })
     }
 
-    fn token(&self) -> std::sync::MutexGuard<'_, CancellationToken> {
+    fn token(&self) -> MutexGuard<'_, CancellationToken> {
         self.token.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, byte: u8) -> io::Result<()> {
-        write_first(&self.latch, byte)?;
-        self.latch.sync_data()
+    fn latch(&self) -> MutexGuard<'_, File> {
+        self.latch.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn write(latch: &File, byte: u8) -> io::Result<()> {
+    write_first(latch, byte)?;
+    latch.sync_data()
 }
 
 #[cfg(unix)]
@@ -167,31 +205,55 @@ const TRIGGERS: [StopTrigger; 7] = [
 ];
 
 fn trigger_number(trigger: StopTrigger) -> u8 {
-    TRIGGERS.iter().position(|&t| t == trigger).and_then(|n| u8::try_from(n).ok()).unwrap_or(0)
+    TRIGGERS
+        .iter()
+        .position(|&t| t == trigger)
+        .and_then(|n| u8::try_from(n).ok())
+        .unwrap_or(0)
 }
 fn trigger_of(number: u8) -> StopTrigger {
-    TRIGGERS.get(usize::from(number)).copied().unwrap_or(StopTrigger::UncleanEnd)
+    TRIGGERS
+        .get(usize::from(number))
+        .copied()
+        .unwrap_or(StopTrigger::UncleanEnd)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     fn open(dir: &tempfile::TempDir) -> EmergencyStop {
         EmergencyStop::open(&dir.path().join("stop"), Timestamp::default()).unwrap()
     }
+    fn press(stop: &EmergencyStop) -> bool {
+        let first = stop.engage(StopTrigger::Hotkey, Timestamp::from_unix_ms(7));
+        stop.keep().unwrap();
+        first
+    }
+    fn lift(stop: &EmergencyStop) -> io::Result<()> {
+        stop.lift(stop.presses())
+    }
 
     #[test]
-    fn an_engaged_stop_is_engaged_after_a_restart() {
+    fn an_engaged_stop_is_engaged_after_a_restart_and_a_lifted_one_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let stop = open(&dir);
         assert!(!stop.is_engaged());
         let handle = stop.handle();
-        let (first, kept) = stop.engage(StopTrigger::Hotkey, Timestamp::from_unix_ms(7));
-        assert!(first && kept.is_ok() && handle.is_cancelled());
+        assert!(press(&stop) && !press(&stop) && handle.is_cancelled());
+        let view = stop.view().unwrap();
+        assert_eq!(
+            (view.trigger, view.since.unix_ms()),
+            (StopTrigger::Hotkey, 7)
+        );
         drop(stop);
         let again = open(&dir);
         assert!(again.is_engaged() && again.handle().is_cancelled());
+        lift(&again).unwrap();
+        assert_eq!(again.view(), None);
+        drop(again);
+        assert!(!open(&dir).is_engaged());
     }
 
     #[test]
@@ -208,8 +270,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let stop = open(&dir);
         std::fs::remove_file(dir.path().join("stop")).unwrap();
-        let (first, _) = stop.engage(StopTrigger::Signal, Timestamp::default());
-        assert!(first && stop.is_engaged());
+        assert!(stop.engage(StopTrigger::Signal, Timestamp::default()) && stop.is_engaged());
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_does_not_keep_the_stop_from_engaging() {
+        // Writing to it says "no space left on device".
+        let full = Path::new("/dev/full");
+        let stop = EmergencyStop {
+            latch: Mutex::new(OpenOptions::new().write(true).open(full).unwrap()),
+            ..open(&tempfile::tempdir().unwrap())
+        };
+        let handle = stop.handle();
+        assert!(stop.engage(StopTrigger::Hotkey, Timestamp::default()));
+        assert!(stop.is_engaged() && handle.is_cancelled());
+        assert!(stop.keep().is_err());
+        assert!(lift(&stop).is_err() && stop.is_engaged() && stop.handle().is_cancelled());
     }
 
     #[test]
@@ -217,8 +293,54 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let stop = open(&dir);
         let before = stop.handle();
-        let _ = stop.engage(StopTrigger::Tray, Timestamp::default());
-        stop.lift().unwrap();
+        press(&stop);
+        lift(&stop).unwrap();
         assert!(before.is_cancelled() && !stop.handle().is_cancelled());
+    }
+
+    #[test]
+    fn a_press_that_the_lift_does_not_know_of_wins() {
+        let dir = tempfile::tempdir().unwrap();
+        let stop = open(&dir);
+        press(&stop);
+        let known = stop.presses();
+        press(&stop);
+        assert!(stop.lift(known).is_err());
+        assert!(stop.is_engaged() && stop.handle().is_cancelled());
+        drop(stop);
+        assert!(open(&dir).is_engaged());
+    }
+
+    #[test]
+    fn whatever_the_order_of_pressing_and_lifting_flag_token_and_file_agree() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..300 {
+            let stop = Arc::new(open(&dir));
+            press(&stop);
+            let (known, gate) = (stop.presses(), Arc::new(std::sync::Barrier::new(3)));
+            let at_once = |act: fn(&EmergencyStop, u64)| {
+                let (stop, gate) = (Arc::clone(&stop), Arc::clone(&gate));
+                std::thread::spawn(move || {
+                    gate.wait();
+                    act(&stop, known);
+                })
+            };
+            let threads = [
+                at_once(|stop, known| drop(stop.lift(known))),
+                at_once(|stop, _| {
+                    press(stop);
+                }),
+                at_once(|stop, _| {
+                    press(stop);
+                }),
+            ];
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            // Both presses came after what the lift knew of.
+            assert!(stop.is_engaged() && stop.handle().is_cancelled());
+            assert_eq!(std::fs::read(dir.path().join("stop")).unwrap(), [ENGAGED]);
+            lift(&stop).unwrap();
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! Records of every kind, for property tests.
 
 use countersign_model::{
-    AccountId, Action, AgentId, Approval, Assurance, AuditRecord, CredentialVersion, Decision,
-    Digest, Effect, Environment, Event, Foreign, InstallId, Objects, Outcome, Provider, QuestionId,
-    ReasonCode, RequestId, Requested, RunFacts, RunId, Settled, StopTrigger, SurfaceKind,
-    Timestamp, Verdict, Words,
+    AccountId, Action, AgentId, Answer, Approval, Assurance, AuditRecord, CredentialVersion,
+    Decision, Digest, Effect, Environment, Event, Foreign, InstallId, Objects, Outcome, Provider,
+    QuestionId, ReasonCode, RequestId, Requested, RunFacts, RunId, Settled, StopTrigger,
+    SurfaceKind, Timestamp, Verdict, Words,
 };
 use proptest::option;
 use proptest::prelude::*;
@@ -112,6 +112,7 @@ fn approval() -> impl Strategy<Value = Approval> {
     ]);
     (
         any::<[u8; 10]>(),
+        select(vec![Answer::Approve, Answer::Deny]),
         digest(),
         surface,
         assurance(),
@@ -120,8 +121,9 @@ fn approval() -> impl Strategy<Value = Approval> {
         any::<u32>(),
     )
         .prop_map(
-            |(question, shown, surface, assurance, at, latency_ms, times)| Approval {
+            |(question, answer, shown, surface, assurance, at, latency_ms, times)| Approval {
                 question: QuestionId::from_random(question),
+                answer,
                 shown,
                 surface,
                 assurance,

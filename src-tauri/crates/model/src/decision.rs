@@ -106,6 +106,8 @@ impl fmt::Display for SurfaceKind {
 pub struct Approval {
     /// The question that was answered.
     pub question: QuestionId,
+    /// What was said.
+    pub answer: Answer,
     /// Digest of what was shown.
     pub shown: Digest,
     /// Where it was answered.

@@ -274,17 +274,17 @@ mod tests {
             ("query", |r| r.query = Some("a".into())),
             ("header value", |r| r.headers[0].value = b"*/".to_vec()),
             ("header to trailer", |r| {
-                r.trailers = std::mem::take(&mut r.headers)
+                r.trailers = std::mem::take(&mut r.headers);
             }),
             ("body", |r| {
                 r.body = BodyCommitment::Exact {
                     digest: Digest::of(b"ho"),
                     length: 2,
-                }
+                };
             }),
             ("streamed", |r| r.body = BodyCommitment::Streamed),
             ("credential version", |r| {
-                r.credential.as_mut().unwrap().version = 2
+                r.credential.as_mut().unwrap().version = 2;
             }),
             ("no credential", |r| r.credential = None),
             ("account", |r| r.account_digest = Digest::of(b"other")),
