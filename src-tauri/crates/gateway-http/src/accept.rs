@@ -4,11 +4,12 @@
 
 use crate::forward;
 use crate::gate::Gate;
+use crate::head::{Head, NoHead};
 use crate::normalise::{self, Via};
 use crate::problem::Problem;
 use crate::refuse::{No, reject, tell, tell_no};
 use crate::run::Run;
-use crate::wire::{After, Agent, Head, Io, NoHead};
+use crate::wire::{After, Agent, Io};
 use bytes::{Buf as _, Bytes};
 use countersign_broker::Countersigner;
 use countersign_model::{Foreign, ReasonCode, RequestId};
@@ -26,6 +27,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How often to look whether a stopped run goes on or has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How long the connections of a run that has ended may take to say so.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Where connections come from.
 pub(crate) trait Source {
@@ -60,6 +64,9 @@ pub(crate) async fn serve<C: Countersigner>(run: Arc<Run<C>>, source: impl Sourc
         }
     }
     run.upstreams.close();
+    // The run's cut ends them all; a moment, so that each says how it ended.
+    let ends = async { while connections.join_next().await.is_some() {} };
+    let _ = timeout(LAST_WORDS, ends).await;
 }
 
 /// Comes back when a live token is cancelled, and from then on now and again,
@@ -73,11 +80,28 @@ async fn wait_for_change(cut: &CancellationToken) {
 }
 
 async fn too_many<C: Countersigner>(run: &Run<C>, mut agent: Agent) {
-    let Ok(id) = run.port.new_request() else { return };
+    let Ok(id) = run.port.new_request() else {
+        return;
+    };
     let detail = "This run has too many connections open. Close some first.";
-    reject(run, &id, Foreign::new("a connection"), ReasonCode::Limit, detail);
-    let problem = Problem { request: Some(id), reason: ReasonCode::Limit, detail: detail.into() };
-    if agent.writer.send(&problem.response(true, false)).await.is_ok() {
+    reject(
+        run,
+        &id,
+        Foreign::new("a connection"),
+        ReasonCode::Limit,
+        detail,
+    );
+    let problem = Problem {
+        request: Some(id),
+        reason: ReasonCode::Limit,
+        detail: detail.into(),
+    };
+    if agent
+        .writer
+        .send(&problem.response(true, false))
+        .await
+        .is_ok()
+    {
         agent.close().await;
     }
 }
@@ -115,20 +139,39 @@ async fn requests<C: Countersigner>(run: &Run<C>, mut agent: Agent, via: Via, ga
 
 /// A head that is too large, too slow, or ambiguous.
 async fn unreadable<C: Countersigner>(run: &Run<C>, mut agent: Agent, via: &Via, why: &NoHead) {
-    let Ok(id) = run.port.new_request() else { return };
+    let Ok(id) = run.port.new_request() else {
+        return;
+    };
     let no = match why {
         NoHead::Malformed(doubt) => No::malformed(doubt),
-        NoHead::TooLarge => No::because(ReasonCode::Limit, "The head of the request is too large. Send fewer or shorter headers."),
-        NoHead::Slow | NoHead::Closed => No::because(ReasonCode::Limit, "The head of the request did not come in time."),
+        NoHead::TooLarge => No::because(
+            ReasonCode::Limit,
+            "The head of the request is too large. Send fewer or shorter headers.",
+        ),
+        NoHead::Slow | NoHead::Closed => No::because(
+            ReasonCode::Limit,
+            "The head of the request did not come in time.",
+        ),
     };
-    let No::Ours { reason, detail } = no else { return };
+    let No::Ours { reason, detail } = no else {
+        return;
+    };
     let target = match via {
         Via::Proxy => Foreign::new("an unreadable request"),
         Via::Tunnel { host, .. } => Foreign::new(format!("an unreadable request to {host}")),
     };
     reject(run, &id, target, reason, &detail);
-    let problem = Problem { request: Some(id), reason, detail };
-    if agent.writer.send(&problem.response(true, false)).await.is_ok() {
+    let problem = Problem {
+        request: Some(id),
+        reason,
+        detail,
+    };
+    if agent
+        .writer
+        .send(&problem.response(true, false))
+        .await
+        .is_ok()
+    {
         agent.close().await;
     }
 }
@@ -150,7 +193,12 @@ async fn tunnel<C: Countersigner>(run: &Run<C>, mut agent: Agent, head: &Head) {
             return;
         }
     };
-    if agent.writer.send(b"HTTP/1.1 200 Connection established\r\n\r\n").await.is_err() {
+    if agent
+        .writer
+        .send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        .await
+        .is_err()
+    {
         return;
     }
     let handshake = timeout(run.limits.head_time, end_tls(run, agent, &id, &host));
@@ -172,20 +220,34 @@ async fn refuse(mut agent: Agent, head: &Head, problem: &Problem) {
 /// Where a CONNECT goes.
 fn place<C: Countersigner>(run: &Run<C>, head: &Head) -> Result<(String, u16), No> {
     let authority = normalise::authority(&head.target).map_err(No::malformed)?;
-    let port = authority.port.ok_or(No::malformed("CONNECT names no port"))?;
+    let port = authority
+        .port
+        .ok_or(No::malformed("CONNECT names no port"))?;
     if let Some(value) = head.first("host") {
-        let stated = std::str::from_utf8(value).ok().and_then(|text| normalise::authority(text).ok());
-        let agrees = stated.is_some_and(|s| s.host == authority.host && s.port.is_none_or(|p| p == port));
+        let stated = std::str::from_utf8(value)
+            .ok()
+            .and_then(|text| normalise::authority(text).ok());
+        let agrees =
+            stated.is_some_and(|s| s.host == authority.host && s.port.is_none_or(|p| p == port));
         if !agrees {
-            return Err(No::malformed("the Host header is not the host of the CONNECT"));
+            return Err(No::malformed(
+                "the Host header is not the host of the CONNECT",
+            ));
         }
     }
     if run.ca.vouches_for(&authority.host) {
         return Ok((authority.host, port));
     }
-    let assigned = run.port.accounts(&run.id).iter().any(|view| view.account.has_host(&authority.host));
+    let assigned = run
+        .port
+        .accounts(&run.id)
+        .iter()
+        .any(|view| view.account.has_host(&authority.host));
     Err(if assigned {
-        No::because(ReasonCode::NotAssigned, "This host was added after the run began. Ask the user to start the run anew.")
+        No::because(
+            ReasonCode::NotAssigned,
+            "This host was added after the run began. Ask the user to start the run anew.",
+        )
     } else {
         No::ours(ReasonCode::NotAssigned)
     })
@@ -193,20 +255,35 @@ fn place<C: Countersigner>(run: &Run<C>, head: &Head) -> Result<(String, u16), N
 
 /// Ends TLS as the host. `None` when it does not come about; what can be said
 /// of that is in the record, for there is no channel to say it on.
-async fn end_tls<C: Countersigner>(run: &Run<C>, agent: Agent, id: &RequestId, host: &str) -> Option<Io> {
+async fn end_tls<C: Countersigner>(
+    run: &Run<C>,
+    agent: Agent,
+    id: &RequestId,
+    host: &str,
+) -> Option<Io> {
     let (io, read) = agent.into_inner();
     let target = || Foreign::new(format!("CONNECT {host}"));
-    let hello = match LazyConfigAcceptor::new(Acceptor::default(), Rewound { read, io }).await {
-        Ok(hello) => hello,
-        Err(_) => {
-            reject(run, id, target(), ReasonCode::Unsupported, "what came through the tunnel was not TLS");
-            return None;
-        }
+    let Ok(hello) = LazyConfigAcceptor::new(Acceptor::default(), Rewound { read, io }).await else {
+        reject(
+            run,
+            id,
+            target(),
+            ReasonCode::Unsupported,
+            "what came through the tunnel was not TLS",
+        );
+        return None;
     };
     let named = hello.client_hello().server_name().map(normalise::authority);
-    let agrees = named.is_none_or(|name| name.is_ok_and(|name| name.host == host && name.port.is_none()));
+    let agrees =
+        named.is_none_or(|name| name.is_ok_and(|name| name.host == host && name.port.is_none()));
     if !agrees {
-        reject(run, id, target(), ReasonCode::Malformed, "the server name of TLS is not the host of the CONNECT");
+        reject(
+            run,
+            id,
+            target(),
+            ReasonCode::Malformed,
+            "the server name of TLS is not the host of the CONNECT",
+        );
         return None;
     }
     let config = run.ca.server_config(host).ok()?;
@@ -221,7 +298,11 @@ struct Rewound {
 }
 
 impl AsyncRead for Rewound {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.read.is_empty() {
             return Pin::new(&mut self.io).poll_read(cx, buf);
         }
@@ -233,7 +314,11 @@ impl AsyncRead for Rewound {
 }
 
 impl AsyncWrite for Rewound {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

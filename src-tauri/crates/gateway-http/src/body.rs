@@ -2,8 +2,9 @@
 //! piece by piece, hashed on the way.
 
 use crate::Limits;
+use crate::head::{Framing, Head};
 use crate::limits::Budget;
-use crate::wire::{Framing, Head, NoBody, Reader};
+use crate::wire::{NoBody, Reader};
 use bytes::{Bytes, BytesMut};
 use countersign_model::Digest;
 use flate2::write::{GzDecoder, ZlibDecoder};
@@ -25,7 +26,7 @@ pub(crate) struct Whole {
 }
 
 /// Why a body that must be judged was not read.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotRead {
     Ended(NoBody),
     /// Longer than a judged body may be.
@@ -35,7 +36,12 @@ pub(crate) enum NotRead {
 }
 
 /// Reads a body to its end, within the limits.
-pub(crate) async fn read_whole(reader: &mut Reader, head: &Head, limits: &Limits, budget: &Budget) -> Result<Whole, NotRead> {
+pub(crate) async fn read_whole(
+    reader: &mut Reader,
+    head: &Head,
+    limits: &Limits,
+    budget: &Budget,
+) -> Result<Whole, NotRead> {
     let mut held = None;
     let mut bytes = BytesMut::new();
     if let Framing::Length(length) = head.framing {
@@ -50,7 +56,11 @@ pub(crate) async fn read_whole(reader: &mut Reader, head: &Head, limits: &Limits
     // A stated length is reserved in the budget at once, but memory is taken
     // only as bytes arrive.
     let mut counted = if held.is_some() { usize::MAX } else { 0 };
-    while let Some(chunk) = reader.chunk(limits.idle_request).await.map_err(NotRead::Ended)? {
+    while let Some(chunk) = reader
+        .chunk(limits.idle_request)
+        .await
+        .map_err(NotRead::Ended)?
+    {
         let length = bytes.len() + chunk.len();
         if length > limits.judged_body {
             return Err(NotRead::TooLong);
@@ -64,7 +74,10 @@ pub(crate) async fn read_whole(reader: &mut Reader, head: &Head, limits: &Limits
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(Whole { bytes: bytes.freeze(), _held: held })
+    Ok(Whole {
+        bytes: bytes.freeze(),
+        _held: held,
+    })
 }
 
 /// A body with its content coding undone.
@@ -83,25 +96,35 @@ pub(crate) enum Decoded {
 
 /// Undoes `Content-Encoding` for judging. What is forwarded stays as it came.
 pub(crate) fn decode(encoding: Option<&[u8]>, bytes: &[u8], limit: usize) -> Decoded {
-    let Some(encoding) = encoding else { return Decoded::Plain };
+    let Some(encoding) = encoding else {
+        return Decoded::Plain;
+    };
     match encoding.trim_ascii().to_ascii_lowercase().as_slice() {
         b"" | b"identity" => Decoded::Plain,
         b"gzip" | b"x-gzip" => {
             // A second member would be read by some servers only.
-            let mut decoder = GzDecoder::new(Limited { out: Vec::new(), limit });
+            let mut decoder = GzDecoder::new(Limited {
+                out: Vec::new(),
+                limit,
+            });
             match feed(&mut decoder, bytes) {
-                Fed::All => decoder.finish().map_or(Decoded::Opaque, |limited| Decoded::Bytes(limited.out)),
+                Fed::All => decoder
+                    .finish()
+                    .map_or(Decoded::Opaque, |limited| Decoded::Bytes(limited.out)),
                 Fed::TooLong => Decoded::TooLong,
                 Fed::Broken => Decoded::Opaque,
             }
         }
         b"deflate" => {
-            let mut decoder = ZlibDecoder::new(Limited { out: Vec::new(), limit });
+            let mut decoder = ZlibDecoder::new(Limited {
+                out: Vec::new(),
+                limit,
+            });
             let fed = feed(&mut decoder, bytes);
             match fed {
-                Fed::All if decoder.total_in() == bytes.len() as u64 => {
-                    decoder.finish().map_or(Decoded::Opaque, |limited| Decoded::Bytes(limited.out))
-                }
+                Fed::All if decoder.total_in() == bytes.len() as u64 => decoder
+                    .finish()
+                    .map_or(Decoded::Opaque, |limited| Decoded::Bytes(limited.out)),
                 Fed::TooLong => Decoded::TooLong,
                 _ => Decoded::Opaque,
             }
@@ -181,11 +204,16 @@ impl http_body::Body for UpBody {
     type Data = Bytes;
     type Error = NoBody;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, NoBody>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, NoBody>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
-            Self::Streamed(pieces) => pieces.poll_recv(cx).map(|piece| piece.map(|r| r.map(Frame::data))),
+            Self::Streamed(pieces) => pieces
+                .poll_recv(cx)
+                .map(|piece| piece.map(|r| r.map(Frame::data))),
         }
     }
     fn is_end_stream(&self) -> bool {
@@ -201,7 +229,12 @@ impl http_body::Body for UpBody {
 }
 
 /// Moves a body from the agent to the upstream, counting and hashing it.
-pub(crate) async fn pump(reader: &mut Reader, to: mpsc::Sender<Result<Bytes, NoBody>>, idle: Duration, progress: &Progress) {
+pub(crate) async fn pump(
+    reader: &mut Reader,
+    to: mpsc::Sender<Result<Bytes, NoBody>>,
+    idle: Duration,
+    progress: &Progress,
+) {
     let mut hash = Sha256::new();
     loop {
         match reader.chunk(idle).await {
@@ -215,7 +248,9 @@ pub(crate) async fn pump(reader: &mut Reader, to: mpsc::Sender<Result<Bytes, NoB
                 progress.sent.fetch_add(length, Ordering::Relaxed);
             }
             Ok(None) => {
-                let _ = progress.digest.set(Digest::from_bytes(hash.finalize().into()));
+                let _ = progress
+                    .digest
+                    .set(Digest::from_bytes(hash.finalize().into()));
                 return;
             }
             Err(why) => {
@@ -241,10 +276,16 @@ mod tests {
 
     #[test]
     fn a_coded_body_is_judged_by_what_it_hides() {
-        assert_eq!(decode(Some(b"gzip"), &gzip(b"delete all"), 100), Decoded::Bytes(b"delete all".to_vec()));
+        assert_eq!(
+            decode(Some(b"gzip"), &gzip(b"delete all"), 100),
+            Decoded::Bytes(b"delete all".to_vec())
+        );
         let mut e = ZlibEncoder::new(Vec::new(), Compression::default());
         e.write_all(b"delete all").unwrap();
-        assert_eq!(decode(Some(b"deflate"), &e.finish().unwrap(), 100), Decoded::Bytes(b"delete all".to_vec()));
+        assert_eq!(
+            decode(Some(b"deflate"), &e.finish().unwrap(), 100),
+            Decoded::Bytes(b"delete all".to_vec())
+        );
         assert_eq!(decode(Some(b"identity"), b"x", 100), Decoded::Plain);
     }
 
@@ -260,15 +301,29 @@ mod tests {
         zlib.write_all(b"a").unwrap();
         let zlib_tail = [zlib.finish().unwrap(), b"tail".to_vec()].concat();
         for (coding, bytes) in [
-            ("gzip", two_members), ("gzip", tail), ("gzip", truncated), ("gzip", b"plain".to_vec()), ("gzip", vec![]),
-            ("deflate", raw), ("deflate", zlib_tail), ("br", gzip(b"a")), ("gzip, gzip", gzip(&gzip(b"a"))),
+            ("gzip", two_members),
+            ("gzip", tail),
+            ("gzip", truncated),
+            ("gzip", b"plain".to_vec()),
+            ("gzip", vec![]),
+            ("deflate", raw),
+            ("deflate", zlib_tail),
+            ("br", gzip(b"a")),
+            ("gzip, gzip", gzip(&gzip(b"a"))),
         ] {
-            assert_eq!(decode(Some(coding.as_bytes()), &bytes, 100), Decoded::Opaque, "{coding} {bytes:?}");
+            assert_eq!(
+                decode(Some(coding.as_bytes()), &bytes, 100),
+                Decoded::Opaque,
+                "{coding} {bytes:?}"
+            );
         }
     }
 
     #[test]
     fn a_zip_bomb_ends_at_the_limit() {
-        assert_eq!(decode(Some(b"gzip"), &gzip(&vec![0; 50 << 20]), 8 << 20), Decoded::TooLong);
+        assert_eq!(
+            decode(Some(b"gzip"), &gzip(&vec![0; 50 << 20]), 8 << 20),
+            Decoded::TooLong
+        );
     }
 }

@@ -4,8 +4,9 @@
 use countersign_broker::AccountView;
 use countersign_model::HostPattern;
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256,
+    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    NameConstraints, PKCS_ECDSA_P256_SHA256,
 };
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
@@ -85,7 +86,9 @@ pub struct RunCa {
 
 impl fmt::Debug for RunCa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RunCa").field("hosts", &self.hosts).finish_non_exhaustive()
+        f.debug_struct("RunCa")
+            .field("hosts", &self.hosts)
+            .finish_non_exhaustive()
     }
 }
 
@@ -98,9 +101,13 @@ impl RunCa {
     pub fn new(hosts: &[HostPattern]) -> Result<Self, CaError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let key = SigningKey(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(CaError::new)?);
-        let leaf_key = SigningKey(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(CaError::new)?);
+        let leaf_key =
+            SigningKey(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(CaError::new)?);
         let leaf_der = PrivatePkcs8KeyDer::from(leaf_key.0.serialize_der());
-        let leaf_signer = provider.key_provider.load_private_key(leaf_der.into()).map_err(CaError::new)?;
+        let leaf_signer = provider
+            .key_provider
+            .load_private_key(leaf_der.into())
+            .map_err(CaError::new)?;
         let params = ca_params(hosts);
         let certificate = params.self_signed(&key).map_err(CaError::new)?;
         Ok(Self {
@@ -125,7 +132,11 @@ impl RunCa {
         for view in accounts {
             hosts.extend(view.account.hosts.iter().cloned());
             if let Some(kind) = countersign_catalogue::kind(&view.account.provider.0) {
-                hosts.extend(kind.token_hosts.iter().filter_map(|host| HostPattern::new(host).ok()));
+                hosts.extend(
+                    kind.token_hosts
+                        .iter()
+                        .filter_map(|host| HostPattern::new(host).ok()),
+                );
             }
         }
         hosts.sort_by(|a, b| a.as_str().cmp(b.as_str()));
@@ -143,7 +154,8 @@ impl RunCa {
     /// constraints.
     #[must_use]
     pub fn vouches_for(&self, host: &str) -> bool {
-        !crate::normalise::is_ip_literal(host) && self.hosts.iter().any(|pattern| pattern.matches(host))
+        !crate::normalise::is_ip_literal(host)
+            && self.hosts.iter().any(|pattern| pattern.matches(host))
     }
 
     /// TLS as this host.
@@ -152,14 +164,23 @@ impl RunCa {
             return Err(CaError("the host is not among those of the run".into()));
         }
         let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(leaf) = leaves.get(host).filter(|leaf| leaf.made.elapsed() < LEAF_RENEWAL) {
+        if let Some(leaf) = leaves
+            .get(host)
+            .filter(|leaf| leaf.made.elapsed() < LEAF_RENEWAL)
+        {
             return Ok(Arc::clone(&leaf.config));
         }
         let config = Arc::new(self.mint(host)?);
         if leaves.len() >= MOST_LEAVES {
             leaves.clear();
         }
-        leaves.insert(host.to_owned(), Leaf { config: Arc::clone(&config), made: Instant::now() });
+        leaves.insert(
+            host.to_owned(),
+            Leaf {
+                config: Arc::clone(&config),
+                made: Instant::now(),
+            },
+        );
         Ok(config)
     }
 
@@ -170,7 +191,9 @@ impl RunCa {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        let certificate = params.signed_by(&self.leaf_key, &self.issuer).map_err(CaError::new)?;
+        let certificate = params
+            .signed_by(&self.leaf_key, &self.issuer)
+            .map_err(CaError::new)?;
         let chain = vec![certificate.der().clone(), self.chain.clone()];
         let certified = CertifiedKey::new(chain, Arc::clone(&self.leaf_signer));
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
@@ -187,13 +210,22 @@ fn ca_params(hosts: &[HostPattern]) -> CertificateParams {
     let mut params = CertificateParams::default();
     lasts(&mut params, CA_LIFE);
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "Countersign run");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "Countersign run");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let mut permitted: Vec<_> = hosts
         .iter()
-        .map(|pattern| GeneralSubtree::DnsName(pattern.wildcard_base().unwrap_or(pattern.as_str()).to_owned()))
+        .map(|pattern| {
+            GeneralSubtree::DnsName(
+                pattern
+                    .wildcard_base()
+                    .unwrap_or(pattern.as_str())
+                    .to_owned(),
+            )
+        })
         .collect();
     // An empty list would permit every name; this one never exists (RFC 6761).
     permitted.push(GeneralSubtree::DnsName("countersign.invalid".into()));
@@ -232,7 +264,13 @@ mod tests {
     use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
     fn ca(hosts: &[&str]) -> RunCa {
-        RunCa::new(&hosts.iter().map(|h| HostPattern::new(h).unwrap()).collect::<Vec<_>>()).unwrap()
+        RunCa::new(
+            &hosts
+                .iter()
+                .map(|h| HostPattern::new(h).unwrap())
+                .collect::<Vec<_>>(),
+        )
+        .unwrap()
     }
 
     /// What a client says of a certificate for `host`, minted past the check.
@@ -242,10 +280,17 @@ mod tests {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let leaf = params.signed_by(&ca.leaf_key, &ca.issuer).unwrap();
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(ca.cert_pem().as_bytes()).unwrap()).unwrap();
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&ca.provider)).build().unwrap();
+        roots
+            .add(CertificateDer::from_pem_slice(ca.cert_pem().as_bytes()).unwrap())
+            .unwrap();
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&ca.provider))
+                .build()
+                .unwrap();
         let name = ServerName::try_from(host.to_owned()).unwrap();
-        verifier.verify_server_cert(leaf.der(), &[], &name, &[], UnixTime::now()).map(|_| ())
+        verifier
+            .verify_server_cert(leaf.der(), &[], &name, &[], UnixTime::now())
+            .map(|_| ())
     }
 
     #[test]
@@ -255,7 +300,10 @@ mod tests {
         for other in ["c.example", "evila.example", "127.0.0.1", "::1"] {
             assert!(verdict(&ca, other).is_err(), "{other}");
         }
-        assert!(verdict(&self::ca(&[]), "a.example").is_err(), "no hosts must not mean every host");
+        assert!(
+            verdict(&self::ca(&[]), "a.example").is_err(),
+            "no hosts must not mean every host"
+        );
     }
 
     #[test]

@@ -53,7 +53,9 @@ pub(crate) struct Place<'a> {
 }
 
 fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
@@ -84,10 +86,20 @@ impl Jars {
     pub(crate) fn store<'a>(&self, place: Place<'_>, set_cookies: impl Iterator<Item = &'a [u8]>) {
         let now = now();
         for text in set_cookies {
-            let Some(kept) = std::str::from_utf8(text).ok().and_then(|text| Kept::read(text, place, now)) else { continue };
+            let Some(kept) = std::str::from_utf8(text)
+                .ok()
+                .and_then(|text| Kept::read(text, place, now))
+            else {
+                continue;
+            };
             let mut jars = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let jar = jars.entry((place.account.clone(), place.version)).or_default();
-            jar.retain(|c| !(c.name == kept.name && c.domain == kept.domain && c.path == kept.path) && c.lasts(now));
+            let jar = jars
+                .entry((place.account.clone(), place.version))
+                .or_default();
+            jar.retain(|c| {
+                !(c.name == kept.name && c.domain == kept.domain && c.path == kept.path)
+                    && c.lasts(now)
+            });
             if kept.lasts(now) {
                 if jar.len() >= MOST {
                     jar.remove(0);
@@ -117,13 +129,23 @@ impl Kept {
         let parsed = Cookie::parse(text).ok()?;
         let (name, value) = (parsed.name(), parsed.value());
         let plain = |s: &str| s.bytes().all(|b| b > 0x20 && b < 0x7f && b != b';');
-        if name.is_empty() || name.len() + value.len() > LONGEST || !plain(name) || !value.bytes().all(|b| b >= 0x20 && b != 0x7f && b != b';') {
+        if name.is_empty()
+            || name.len() + value.len() > LONGEST
+            || !plain(name)
+            || !value.bytes().all(|b| b >= 0x20 && b != 0x7f && b != b';')
+        {
             return None;
         }
-        let (domain, host_only) = match parsed.domain().map(|d| d.trim_start_matches('.').to_ascii_lowercase()) {
+        let (domain, host_only) = match parsed
+            .domain()
+            .map(|d| d.trim_start_matches('.').to_ascii_lowercase())
+        {
             Some(d) if !d.is_empty() && d != place.host => {
                 // Of its own domain, and never of a whole top level.
-                if !d.contains('.') || !is_under(place.host, &d) || crate::normalise::is_ip_literal(place.host) {
+                if !d.contains('.')
+                    || !is_under(place.host, &d)
+                    || crate::normalise::is_ip_literal(place.host)
+                {
                     return None;
                 }
                 (d, false)
@@ -149,7 +171,15 @@ impl Kept {
             Some(age) => Some(now.saturating_add(age.whole_seconds())),
             None => parsed.expires_datetime().map(|at| at.unix_timestamp()),
         };
-        Some(Self { name: name.to_owned(), value: Zeroizing::new(value.to_owned()), domain, host_only, path, secure, expires })
+        Some(Self {
+            name: name.to_owned(),
+            value: Zeroizing::new(value.to_owned()),
+            domain,
+            host_only,
+            path,
+            secure,
+            expires,
+        })
     }
 
     fn lasts(&self, now: i64) -> bool {
@@ -157,14 +187,18 @@ impl Kept {
     }
 
     fn fits(&self, place: Place<'_>, now: i64) -> bool {
-        let host = place.host == self.domain || (!self.host_only && is_under(place.host, &self.domain));
-        host && path_matches(place.path, &self.path) && (place.https || !self.secure) && self.lasts(now)
+        let host =
+            place.host == self.domain || (!self.host_only && is_under(place.host, &self.domain));
+        host && path_matches(place.path, &self.path)
+            && (place.https || !self.secure)
+            && self.lasts(now)
     }
 }
 
 /// Whether a host lies under a domain (RFC 6265 section 5.1.3).
 fn is_under(host: &str, domain: &str) -> bool {
-    host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.') && rest.len() > 1)
+    host.strip_suffix(domain)
+        .is_some_and(|rest| rest.ends_with('.') && rest.len() > 1)
 }
 
 /// RFC 6265 section 5.1.4.
@@ -188,9 +222,16 @@ mod tests {
     fn sent(set: &[&str], from: (&str, &str), to: (&str, &str), https: bool) -> Option<String> {
         let jars = Jars::default();
         let account: AccountId = "a".parse().unwrap();
-        let place = |(host, path)| Place { account: &account, version: 1, host, path, https: true };
+        let place = |(host, path)| Place {
+            account: &account,
+            version: 1,
+            host,
+            path,
+            https: true,
+        };
         jars.store(place(from), set.iter().map(|s| s.as_bytes()));
-        jars.header(Place { https, ..place(to) }).map(|s| s.to_string())
+        jars.header(Place { https, ..place(to) })
+            .map(|s| s.to_string())
     }
     const HERE: (&str, &str) = ("a.b.example", "/x/y");
 
@@ -202,36 +243,94 @@ mod tests {
             ("s=1", ("a.b.example", "/x"), true, true),
             ("s=1", ("a.b.example", "/xy"), true, false),
             ("s=1; Path=/", ("a.b.example", "/"), true, true),
-            ("s=1; Path=/; Domain=.B.example", ("b.example", "/"), true, true),
-            ("s=1; Path=/; Domain=b.example", ("c.b.example", "/"), true, true),
-            ("s=1; Path=/; Domain=b.example", ("evilb.example", "/"), true, false),
-            ("s=1; Path=/; Domain=example", ("c.example", "/"), true, false),
-            ("s=1; Path=/; Domain=other.example", ("other.example", "/"), true, false),
+            (
+                "s=1; Path=/; Domain=.B.example",
+                ("b.example", "/"),
+                true,
+                true,
+            ),
+            (
+                "s=1; Path=/; Domain=b.example",
+                ("c.b.example", "/"),
+                true,
+                true,
+            ),
+            (
+                "s=1; Path=/; Domain=b.example",
+                ("evilb.example", "/"),
+                true,
+                false,
+            ),
+            (
+                "s=1; Path=/; Domain=example",
+                ("c.example", "/"),
+                true,
+                false,
+            ),
+            (
+                "s=1; Path=/; Domain=other.example",
+                ("other.example", "/"),
+                true,
+                false,
+            ),
             ("s=1; Secure", HERE, false, false),
             ("s=1; Max-Age=0", HERE, true, false),
             ("s=1; Max-Age=60", HERE, true, true),
-            ("s=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT", HERE, true, false),
+            (
+                "s=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+                HERE,
+                true,
+                false,
+            ),
             ("__Host-s=1; Secure", HERE, true, false),
             ("__Host-s=1; Secure; Path=/", HERE, true, true),
         ];
         for (set, to, https, expected) in cases {
-            assert_eq!(sent(&[set], HERE, to, https).is_some(), expected, "{set} to {to:?}");
+            assert_eq!(
+                sent(&[set], HERE, to, https).is_some(),
+                expected,
+                "{set} to {to:?}"
+            );
         }
     }
 
     #[test]
     fn longer_paths_come_first_and_a_cookie_is_replaced_by_its_like() {
-        assert_eq!(sent(&["a=1; Path=/", "b=2; Path=/x", "a=3; Path=/"], HERE, HERE, true).unwrap(), "b=2; a=3");
-        assert_eq!(sent(&["a=1; Path=/", "a=; Path=/; Max-Age=0"], HERE, HERE, true), None);
+        assert_eq!(
+            sent(
+                &["a=1; Path=/", "b=2; Path=/x", "a=3; Path=/"],
+                HERE,
+                HERE,
+                true
+            )
+            .unwrap(),
+            "b=2; a=3"
+        );
+        assert_eq!(
+            sent(&["a=1; Path=/", "a=; Path=/; Max-Age=0"], HERE, HERE, true),
+            None
+        );
     }
 
     #[test]
     fn a_session_is_looked_for_in_replies_and_a_language_is_not() {
         let jars = Jars::default();
         let account: AccountId = "a".parse().unwrap();
-        let place = Place { account: &account, version: 1, host: "a.example", path: "/", https: true };
-        jars.store(place, [b"lang=en".as_slice(), b"session=0123456789abcdef"].into_iter());
+        let place = Place {
+            account: &account,
+            version: 1,
+            host: "a.example",
+            path: "/",
+            https: true,
+        };
+        jars.store(
+            place,
+            [b"lang=en".as_slice(), b"session=0123456789abcdef"].into_iter(),
+        );
         assert_eq!(jars.needles(&account, 1).len(), 1);
-        assert!(jars.needles(&account, 2).is_empty(), "another credential is another session");
+        assert!(
+            jars.needles(&account, 2).is_empty(),
+            "another credential is another session"
+        );
     }
 }

@@ -3,7 +3,8 @@
 //! the peer must belong to the user and know the agent's token.
 
 use crate::accept::Source;
-use crate::wire::{Head, Io};
+use crate::head::Head;
+use crate::wire::Io;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_broker::Secret;
@@ -27,9 +28,15 @@ impl Gate {
     pub(crate) const REFUSAL: &'static [u8] = b"HTTP/1.1 407 Proxy Authentication Required\r\nproxy-authenticate: Basic realm=\"countersign\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
     pub(crate) fn admits(&self, head: &Head) -> bool {
-        let Self::Token(token) = self else { return true };
-        let Some(value) = head.first("proxy-authorization") else { return false };
-        let Some(space) = value.iter().position(|&b| b == b' ') else { return false };
+        let Self::Token(token) = self else {
+            return true;
+        };
+        let Some(value) = head.first("proxy-authorization") else {
+            return false;
+        };
+        let Some(space) = value.iter().position(|&b| b == b' ') else {
+            return false;
+        };
         let (scheme, given) = (&value[..space], value[space..].trim_ascii());
         let is = |given: &[u8]| bool::from(given.ct_eq(token.expose()));
         if scheme.eq_ignore_ascii_case(b"bearer") {
@@ -63,7 +70,9 @@ impl Source for Loopback {
         loop {
             let (stream, peer) = self.listener.accept().await?;
             let _ = stream.set_nodelay(true);
-            let (SocketAddr::V4(peer), SocketAddr::V4(local)) = (peer, stream.local_addr()?) else { continue };
+            let (SocketAddr::V4(peer), SocketAddr::V4(local)) = (peer, stream.local_addr()?) else {
+                continue;
+            };
             if uid_of(peer, local).await == Some(self.uid) {
                 return Ok((Box::new(stream), Gate::Token(Arc::clone(&self.token))));
             }
@@ -80,19 +89,30 @@ async fn uid_of(peer: SocketAddrV4, local: SocketAddrV4) -> Option<u32> {
 
 fn owner_in(table: &str, peer: SocketAddrV4, local: SocketAddrV4) -> Option<u32> {
     // The kernel prints an address as the number that its bytes are in memory.
-    let hex = |a: SocketAddrV4| format!("{:08X}:{:04X}", u32::from_ne_bytes(Ipv4Addr::octets(a.ip())), a.port());
+    let hex = |a: SocketAddrV4| {
+        format!(
+            "{:08X}:{:04X}",
+            u32::from_ne_bytes(Ipv4Addr::octets(a.ip())),
+            a.port()
+        )
+    };
     let (ours, theirs) = (hex(local), hex(peer));
     table.lines().skip(1).find_map(|line| {
         let mut fields = line.split_ascii_whitespace().skip(1);
-        let matches = fields.next() == Some(theirs.as_str()) && fields.next() == Some(ours.as_str());
-        if matches { fields.nth(4)?.parse().ok() } else { None }
+        let matches =
+            fields.next() == Some(theirs.as_str()) && fields.next() == Some(ours.as_str());
+        if matches {
+            fields.nth(4)?.parse().ok()
+        } else {
+            None
+        }
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Framing;
+    use crate::head::Framing;
     use countersign_model::HeaderField;
 
     fn admits(value: &str) -> bool {
@@ -101,7 +121,10 @@ mod tests {
             method: "CONNECT".into(),
             target: "a.example:443".into(),
             http_11: true,
-            headers: vec![HeaderField { name: "proxy-authorization".into(), value: value.into() }],
+            headers: vec![HeaderField {
+                name: "proxy-authorization".into(),
+                value: value.into(),
+            }],
             framing: Framing::None,
             keep_alive: true,
         })
@@ -110,8 +133,22 @@ mod tests {
     #[test]
     fn only_the_agents_token_opens_a_loopback_listener() {
         let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
-        assert!(admits("Bearer t0ken") && admits("bearer  t0ken") && admits(&basic("agent:t0ken")) && admits(&basic(":t0ken")));
-        for no in ["Bearer t0ke", "Bearer t0kenx", "Bearer ", "t0ken", "Digest t0ken", &basic("t0ken"), &basic("t0ken:"), "Basic !"] {
+        assert!(
+            admits("Bearer t0ken")
+                && admits("bearer  t0ken")
+                && admits(&basic("agent:t0ken"))
+                && admits(&basic(":t0ken"))
+        );
+        for no in [
+            "Bearer t0ke",
+            "Bearer t0kenx",
+            "Bearer ",
+            "t0ken",
+            "Digest t0ken",
+            &basic("t0ken"),
+            &basic("t0ken:"),
+            "Basic !",
+        ] {
             assert!(!admits(no), "{no}");
         }
     }
@@ -119,9 +156,13 @@ mod tests {
     #[tokio::test]
     async fn the_kernel_says_whose_a_loopback_connection_is() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
         let (server, _) = listener.accept().await.unwrap();
-        let (SocketAddr::V4(peer), SocketAddr::V4(local)) = (client.local_addr().unwrap(), server.local_addr().unwrap()) else {
+        let (SocketAddr::V4(peer), SocketAddr::V4(local)) =
+            (client.local_addr().unwrap(), server.local_addr().unwrap())
+        else {
             unreachable!("bound to IPv4")
         };
         use std::os::unix::fs::MetadataExt as _;

@@ -2,7 +2,7 @@
 //! an allow-list: what is not named is dropped, and the agent's own credentials
 //! are dropped whoever names them.
 
-use crate::wire::Head;
+use crate::head::Head;
 use countersign_catalogue::{Kind, VOLATILE_HEADERS};
 use countersign_model::{Account, CredentialKind, Digest, ExactRequest, Foreign, HeaderField};
 
@@ -71,12 +71,24 @@ const NEVER: &[&str] = &[
 ];
 
 /// Query parameters that known providers take for a credential.
-const CREDENTIAL_PARAMETERS: &[&str] =
-    &["access_token", "api_key", "apikey", "auth_token", "key", "oauth_token", "token"];
+const CREDENTIAL_PARAMETERS: &[&str] = &[
+    "access_token",
+    "api_key",
+    "apikey",
+    "auth_token",
+    "key",
+    "oauth_token",
+    "token",
+];
 
 /// Instructions to treat a request as one of another method or path.
-const OVERRIDES: &[&str] =
-    &["x-http-method", "x-http-method-override", "x-method-override", "x-original-url", "x-rewrite-url"];
+const OVERRIDES: &[&str] = &[
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
+];
 
 /// What the agent's reply may look like, and thereby what is asked upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +104,12 @@ pub(crate) enum Reply {
 ///
 /// Known providers get [`COMMON`], the account's `forward_headers` and the
 /// kind's; plain hosts the first two.
-pub(crate) fn forwarded(head: &Head, account: &Account, kind: Option<&Kind>, reply: Reply) -> Vec<HeaderField> {
+pub(crate) fn forwarded(
+    head: &Head,
+    account: &Account,
+    kind: Option<&Kind>,
+    reply: Reply,
+) -> Vec<HeaderField> {
     let own = match &account.credential {
         CredentialKind::Header(name) => Some(name.as_str()),
         _ => None,
@@ -105,16 +122,26 @@ pub(crate) fn forwarded(head: &Head, account: &Account, kind: Option<&Kind>, rep
     let mut out = Vec::with_capacity(head.headers.len() + 1);
     for header in &head.headers {
         let name = header.name.as_str();
-        let passes_as_it_is = reply == Reply::AsItIs && matches!(name, "range" | "if-range" | "accept-encoding");
-        let passes = listed(name) && !NEVER.contains(&name) && own != Some(name) && !is_nominated(head, name);
-        if passes || passes_as_it_is {
+        let as_it_is =
+            reply == Reply::AsItIs && matches!(name, "range" | "if-range" | "accept-encoding");
+        let passes = as_it_is || (listed(name) && !NEVER.contains(&name));
+        if passes && own != Some(name) && !is_nominated(head, name) {
             out.push(header.clone());
         }
     }
     if reply == Reply::Searched {
-        let gzip = head.all("accept-encoding").any(|v| v.windows(4).any(|w| w.eq_ignore_ascii_case(b"gzip")));
-        let value = if gzip { b"gzip".as_slice() } else { b"identity" };
-        out.push(HeaderField { name: "accept-encoding".into(), value: value.to_vec() });
+        let gzip = head
+            .all("accept-encoding")
+            .any(|v| v.windows(4).any(|w| w.eq_ignore_ascii_case(b"gzip")));
+        let value = if gzip {
+            b"gzip".as_slice()
+        } else {
+            b"identity"
+        };
+        out.push(HeaderField {
+            name: "accept-encoding".into(),
+            value: value.to_vec(),
+        });
     }
     out
 }
@@ -129,7 +156,9 @@ fn is_nominated(head: &Head, name: &str) -> bool {
 /// An override that would be dropped: the request would then mean something
 /// else than the agent wrote. One that is forwarded is the catalogue's to read.
 pub(crate) fn dropped_override(head: &Head, forwarded: &[HeaderField]) -> bool {
-    OVERRIDES.iter().any(|name| head.first(name).is_some() && !forwarded.iter().any(|h| h.name == *name))
+    OVERRIDES
+        .iter()
+        .any(|name| head.first(name).is_some() && !forwarded.iter().any(|h| h.name == *name))
 }
 
 /// The query without parameters that carry a credential; the rest verbatim.
@@ -144,19 +173,30 @@ pub(crate) fn without_credentials(query: Option<&str>, account: &Account) -> Opt
     let is_credential = |part: &str| {
         let name = part.split('=').next().unwrap_or(part);
         let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
-        let known = if account.provider.is_plain() { &CREDENTIAL_PARAMETERS[..1] } else { CREDENTIAL_PARAMETERS };
-        own.is_some_and(|own| name.eq_ignore_ascii_case(own)) || known.iter().any(|k| name.eq_ignore_ascii_case(k))
+        let known = if account.provider.is_plain() {
+            &CREDENTIAL_PARAMETERS[..1]
+        } else {
+            CREDENTIAL_PARAMETERS
+        };
+        own.is_some_and(|own| name.eq_ignore_ascii_case(own))
+            || known.iter().any(|k| name.eq_ignore_ascii_case(k))
     };
     if !query.split('&').any(is_credential) {
         return Some(query.to_owned());
     }
-    let kept: Vec<&str> = query.split('&').filter(|part| !is_credential(part)).collect();
+    let kept: Vec<&str> = query
+        .split('&')
+        .filter(|part| !is_credential(part))
+        .collect();
     (!kept.is_empty()).then(|| kept.join("&"))
 }
 
 /// The agent's stated reason, at most 500 characters of it.
 pub(crate) fn reason(head: &Head) -> Option<Foreign> {
-    let text = String::from_utf8_lossy(head.first("countersign-reason")?).chars().take(500).collect::<String>();
+    let text = String::from_utf8_lossy(head.first("countersign-reason")?)
+        .chars()
+        .take(500)
+        .collect::<String>();
     (!text.is_empty()).then(|| Foreign::new(text))
 }
 
@@ -164,7 +204,8 @@ pub(crate) fn reason(head: &Head) -> Option<Foreign> {
 /// anew at each try.
 pub(crate) fn same(exact: &ExactRequest, kind: Option<&Kind>) -> Digest {
     let volatile = |name: &str| {
-        VOLATILE_HEADERS.contains(&name) || kind.is_some_and(|kind| kind.volatile_headers.contains(&name))
+        VOLATILE_HEADERS.contains(&name)
+            || kind.is_some_and(|kind| kind.volatile_headers.contains(&name))
     };
     if !exact.headers.iter().any(|h| volatile(&h.name)) {
         return exact.digest();
@@ -177,7 +218,7 @@ pub(crate) fn same(exact: &ExactRequest, kind: Option<&Kind>) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Framing;
+    use crate::head::Framing;
     use countersign_model::{BodyCommitment, Environment, HostPattern, Provider, Scheme};
 
     fn account(provider: &str, credential: CredentialKind) -> Account {
@@ -202,7 +243,13 @@ mod tests {
             method: "GET".into(),
             target: "/".into(),
             http_11: true,
-            headers: headers.iter().map(|(n, v)| HeaderField { name: (*n).into(), value: (*v).into() }).collect(),
+            headers: headers
+                .iter()
+                .map(|(n, v)| HeaderField {
+                    name: (*n).into(),
+                    value: (*v).into(),
+                })
+                .collect(),
             framing: Framing::None,
             keep_alive: true,
         }
@@ -237,7 +284,10 @@ mod tests {
             ("accept", "*/*"),
         ]);
         let account = account("http", CredentialKind::Header("x-own".into()));
-        assert_eq!(names(&forwarded(&head, &account, None, Reply::Searched)), ["accept", "accept-encoding"]);
+        assert_eq!(
+            names(&forwarded(&head, &account, None, Reply::Searched)),
+            ["accept", "accept-encoding"]
+        );
         let site = names(&forwarded(&head, &account, None, Reply::AsItIs)).join(" ");
         assert_eq!(site, "range if-range accept");
         assert_eq!(reason(&head).unwrap().raw(), "because");
@@ -246,8 +296,17 @@ mod tests {
     #[test]
     fn the_reply_is_asked_for_in_a_coding_that_can_be_searched() {
         let account = account("http", CredentialKind::Bearer);
-        for (asked, got) in [("gzip, br, zstd", "gzip"), ("br", "identity"), ("", "identity")] {
-            let fields = forwarded(&head(&[("accept-encoding", asked)]), &account, None, Reply::Searched);
+        for (asked, got) in [
+            ("gzip, br, zstd", "gzip"),
+            ("br", "identity"),
+            ("", "identity"),
+        ] {
+            let fields = forwarded(
+                &head(&[("accept-encoding", asked)]),
+                &account,
+                None,
+                Reply::Searched,
+            );
             assert_eq!(fields[0].value, got.as_bytes());
         }
     }
@@ -256,7 +315,10 @@ mod tests {
     fn a_method_override_is_never_dropped_in_silence() {
         let head = head(&[("x-http-method-override", "DELETE")]);
         let account = account("http", CredentialKind::Bearer);
-        assert!(dropped_override(&head, &forwarded(&head, &account, None, Reply::Searched)));
+        assert!(dropped_override(
+            &head,
+            &forwarded(&head, &account, None, Reply::Searched)
+        ));
         assert!(!dropped_override(&head, &head.headers));
     }
 
@@ -267,7 +329,10 @@ mod tests {
         let cut = |q: &str, a: &Account| without_credentials(Some(q), a);
         assert_eq!(cut("a=%2e&key=K&&b", &known).as_deref(), Some("a=%2e&&b"));
         assert_eq!(cut("KEY=K&acc%65ss_token=T", &known), None);
-        assert_eq!(cut("key=K&sig=S&access_token=T", &plain).as_deref(), Some("key=K"));
+        assert_eq!(
+            cut("key=K&sig=S&access_token=T", &plain).as_deref(),
+            Some("key=K")
+        );
         assert_eq!(cut("", &plain).as_deref(), Some(""));
     }
 
@@ -282,7 +347,10 @@ mod tests {
             query: None,
             headers: head(&[("x-request-id", id), ("accept", "*/*")]).headers,
             trailers: vec![],
-            body: BodyCommitment::Exact { digest: Digest::of(body), length: body.len() as u64 },
+            body: BodyCommitment::Exact {
+                digest: Digest::of(body),
+                length: body.len() as u64,
+            },
             credential: None,
             account_digest: Digest::of(b""),
         };

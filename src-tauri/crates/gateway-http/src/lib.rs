@@ -4,7 +4,7 @@
 //! CONNECT is answered, but there is no tunnel: TLS ends here, under a CA that
 //! exists in memory for this run alone, and every request is read, recognised,
 //! judged by the broker, recorded, and only then sent, once, with the real
-//! credential. [`forward`] is that way from top to bottom.
+//! credential. `forward.rs` is that way from top to bottom.
 //!
 //! # Invariants
 //!
@@ -29,11 +29,16 @@
 //! `Upgrade` is `unsupported`, and an unasked 101 is a failed upstream.
 
 mod accept;
+mod ask;
+mod assign;
 mod body;
 mod ca;
 mod cookies;
+mod dial;
+mod escape;
 mod forward;
 mod gate;
+mod head;
 mod headers;
 mod limits;
 mod normalise;
@@ -42,6 +47,7 @@ mod refuse;
 mod reply;
 mod run;
 mod scrub;
+mod send;
 mod settle;
 mod upstream;
 mod wire;
@@ -57,7 +63,7 @@ use tokio::net::{TcpListener, UnixListener};
 /// The gateway: what all runs share, which is the system's list of CAs.
 #[derive(Debug, Clone, Default)]
 pub struct Gateway {
-    roots: Arc<upstream::Roots>,
+    roots: Arc<dial::Roots>,
 }
 
 impl Gateway {
@@ -70,7 +76,11 @@ impl Gateway {
     /// Serves a run on its socket: whoever connects there is the run. Returns
     /// when the run has ended; dropping the future closes every connection and
     /// settles what was under way as unknown.
-    pub async fn serve_run<C: Countersigner>(&self, listener: UnixListener, gateway: RunGateway<C>) {
+    pub async fn serve_run<C: Countersigner>(
+        &self,
+        listener: UnixListener,
+        gateway: RunGateway<C>,
+    ) {
         let run = Arc::new(run::Run::new(gateway, Arc::clone(&self.roots)));
         accept::serve(run, listener).await;
     }
@@ -80,8 +90,22 @@ impl Gateway {
     /// `Proxy-Authorization`, as Bearer or as the password of Basic
     /// (`http://agent:TOKEN@127.0.0.1:PORT`). Linux only: elsewhere nobody's
     /// uid can be told, so nobody is let in.
-    pub async fn serve_tcp<C: Countersigner>(&self, listener: TcpListener, gateway: RunGateway<C>, token: Secret, uid: u32) {
+    pub async fn serve_tcp<C: Countersigner>(
+        &self,
+        listener: TcpListener,
+        gateway: RunGateway<C>,
+        token: Secret,
+        uid: u32,
+    ) {
         let run = Arc::new(run::Run::new(gateway, Arc::clone(&self.roots)));
-        accept::serve(run, gate::Loopback { listener, token: Arc::new(token), uid }).await;
+        accept::serve(
+            run,
+            gate::Loopback {
+                listener,
+                token: Arc::new(token),
+                uid,
+            },
+        )
+        .await;
     }
 }

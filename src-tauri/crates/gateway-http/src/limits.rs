@@ -64,7 +64,9 @@ impl Budget {
     /// its memory up: nothing waits for it, because what is held is held until
     /// a human answers.
     pub(crate) fn take(&self, bytes: usize, held: &mut Option<OwnedSemaphorePermit>) -> bool {
-        let Ok(kib) = u32::try_from(bytes.div_ceil(1024)) else { return false };
+        let Ok(kib) = u32::try_from(bytes.div_ceil(1024)) else {
+            return false;
+        };
         match Arc::clone(&self.0).try_acquire_many_owned(kib) {
             Ok(more) => {
                 match held {

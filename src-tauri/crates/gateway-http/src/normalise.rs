@@ -7,7 +7,7 @@
 //! `%2F`, `;x`) is forwarded as it came, and the catalogue, which sees the same
 //! text, does not call it routine.
 
-use crate::wire::Head;
+use crate::head::Head;
 use countersign_model::{HostPattern, Scheme};
 use std::net::Ipv4Addr;
 
@@ -50,7 +50,8 @@ pub(crate) fn authority(text: &str) -> Result<Authority, Doubt> {
     let (host, port) = match text.split_once(':') {
         None => (text, None),
         Some((host, port)) => {
-            let plain = !port.is_empty() && port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit());
+            let plain =
+                !port.is_empty() && port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit());
             let number = port.parse().ok().filter(|&n: &u16| plain && n != 0);
             (host, Some(number.ok_or("the port is no number")?))
         }
@@ -66,17 +67,25 @@ pub(crate) fn authority(text: &str) -> Result<Authority, Doubt> {
 /// one (RFC 3986 section 7.4): its last label begins with a digit.
 pub(crate) fn is_ip_literal(host: &str) -> bool {
     host.parse::<Ipv4Addr>().is_ok()
-        || host.rsplit('.').next().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_digit()))
+        || host
+            .rsplit('.')
+            .next()
+            .is_some_and(|last| last.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// Where this request goes.
 pub(crate) fn target(head: &Head, via: &Via) -> Result<Target, Doubt> {
-    if !head.method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') {
+    if !head
+        .method
+        .bytes()
+        .all(|b| b.is_ascii_uppercase() || b == b'-')
+    {
         return Err("the method is not in capital letters");
     }
     let host_header = match head.first("host") {
         Some(value) => {
-            let text = std::str::from_utf8(value).map_err(|_| "the Host header is no plain name")?;
+            let text =
+                std::str::from_utf8(value).map_err(|_| "the Host header is no plain name")?;
             Some(authority(text)?)
         }
         None if head.http_11 => return Err("there is no Host header"),
@@ -91,7 +100,9 @@ pub(crate) fn target(head: &Head, via: &Via) -> Result<Target, Doubt> {
         }
         (Via::Tunnel { host, port }, stated) => {
             if let Some(stated) = stated {
-                let same = scheme == Scheme::Https && stated.host == *host && stated.port.unwrap_or(443) == *port;
+                let same = scheme == Scheme::Https
+                    && stated.host == *host
+                    && stated.port.unwrap_or(443) == *port;
                 if !same {
                     return Err("the target is not the host of the tunnel");
                 }
@@ -99,10 +110,11 @@ pub(crate) fn target(head: &Head, via: &Via) -> Result<Target, Doubt> {
             (Scheme::Https, host.clone(), *port)
         }
     };
-    if let Some(stated) = host_header {
-        if stated.host != host || stated.port.unwrap_or(scheme.default_port()) != port {
-            return Err("the Host header is not the host of the target");
-        }
+    let differs = |stated: Authority| {
+        stated.host != host || stated.port.unwrap_or(scheme.default_port()) != port
+    };
+    if host_header.is_some_and(differs) {
+        return Err("the Host header is not the host of the target");
     }
     let (path, query) = match rest.split_once('?') {
         Some((path, query)) => (path, Some(query)),
@@ -111,12 +123,19 @@ pub(crate) fn target(head: &Head, via: &Via) -> Result<Target, Doubt> {
     let path = if path.is_empty() { "/" } else { path };
     check_path(path)?;
     let whole = query.map_or_else(|| path.to_owned(), |q| format!("{path}?{q}"));
-    let parsed = http::uri::PathAndQuery::try_from(whole.as_str()).map_err(|_| "the target has characters that no URL has")?;
+    let parsed = http::uri::PathAndQuery::try_from(whole.as_str())
+        .map_err(|_| "the target has characters that no URL has")?;
     // It goes out as this library writes it, so it must write it verbatim.
     if parsed.as_str() != whole {
         return Err("the target has characters that no URL has");
     }
-    Ok(Target { scheme, host, port, path: path.to_owned(), query: query.map(str::to_owned) })
+    Ok(Target {
+        scheme,
+        host,
+        port,
+        path: path.to_owned(),
+        query: query.map(str::to_owned),
+    })
 }
 
 /// Scheme, authority (in absolute form) and the rest of a request-target.
@@ -169,18 +188,23 @@ fn check_path(path: &str) -> Result<(), Doubt> {
 }
 
 fn escapes_are_whole(text: &[u8]) -> bool {
-    memchr::memchr_iter(b'%', text)
-        .all(|at| text.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)))
+    memchr::memchr_iter(b'%', text).all(|at| {
+        text.get(at + 1..at + 3)
+            .is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Framing;
+    use crate::head::Framing;
     use countersign_model::HeaderField;
 
     fn head(target: &str, host: Option<&str>) -> Head {
-        let header = |value: &str| HeaderField { name: "host".into(), value: value.into() };
+        let header = |value: &str| HeaderField {
+            name: "host".into(),
+            value: value.into(),
+        };
         Head {
             method: "GET".into(),
             target: target.into(),
@@ -191,7 +215,10 @@ mod tests {
         }
     }
     fn tunnel() -> Via {
-        Via::Tunnel { host: "a.example".into(), port: 443 }
+        Via::Tunnel {
+            host: "a.example".into(),
+            port: 443,
+        }
     }
     fn through(path: &str) -> Result<Target, Doubt> {
         target(&head(path, Some("a.example")), &tunnel())
@@ -212,10 +239,20 @@ mod tests {
             ("*", Some("a.example")),
             ("a.example:443", Some("a.example")),
         ] {
-            assert!(target(&head(line, host), &tunnel()).is_err(), "{line} {host:?}");
+            assert!(
+                target(&head(line, host), &tunnel()).is_err(),
+                "{line} {host:?}"
+            );
         }
-        for (line, host) in [("/", "A.Example."), ("/", "a.example:443"), ("https://A.example./", "a.example")] {
-            assert_eq!(target(&head(line, Some(host)), &tunnel()).unwrap().host, "a.example");
+        for (line, host) in [
+            ("/", "A.Example."),
+            ("/", "a.example:443"),
+            ("https://A.example./", "a.example"),
+        ] {
+            assert_eq!(
+                target(&head(line, Some(host)), &tunnel()).unwrap().host,
+                "a.example"
+            );
         }
     }
 
@@ -224,14 +261,35 @@ mod tests {
         assert!(target(&head("/", Some("a.example")), &Via::Proxy).is_err());
         assert!(target(&head("http://b.example/", Some("a.example")), &Via::Proxy).is_err());
         let t = target(&head("HTTP://a.example?x", Some("a.example")), &Via::Proxy).unwrap();
-        assert_eq!((t.scheme, t.port, t.path.as_str(), t.query.as_deref()), (Scheme::Http, 80, "/", Some("x")));
+        assert_eq!(
+            (t.scheme, t.port, t.path.as_str(), t.query.as_deref()),
+            (Scheme::Http, 80, "/", Some("x"))
+        );
     }
 
     #[test]
     fn a_path_that_servers_resolve_differently_is_refused() {
         for path in [
-            "/a/../b", "/..", "/a/.", "/./a", "/%2e%2e/a", "/%2E./a", "/a/..;x/b", "/a%2f..%2fb", "/a%5c..%5cb",
-            "/%252e%252e/a", "/a\\b", "/a%5cb", "/a%00b", "/a%0ab", "/a%", "/a%2", "/a%zz", "/ä", "/a#b", "/a b",
+            "/a/../b",
+            "/..",
+            "/a/.",
+            "/./a",
+            "/%2e%2e/a",
+            "/%2E./a",
+            "/a/..;x/b",
+            "/a%2f..%2fb",
+            "/a%5c..%5cb",
+            "/%252e%252e/a",
+            "/a\\b",
+            "/a%5cb",
+            "/a%00b",
+            "/a%0ab",
+            "/a%",
+            "/a%2",
+            "/a%zz",
+            "/ä",
+            "/a#b",
+            "/a b",
         ] {
             assert!(through(path).is_err(), "{path}");
         }
@@ -239,7 +297,10 @@ mod tests {
 
     #[test]
     fn a_path_that_merely_looks_odd_stays_verbatim() {
-        for path in ["//a", "/a//b", "/a%2Fb", "/a;x=1/b", "/a...b", "/.hidden", "/a'b", "/%41", "/a/", "/a+b"] {
+        for path in [
+            "//a", "/a//b", "/a%2Fb", "/a;x=1/b", "/a...b", "/.hidden", "/a'b", "/%41", "/a/",
+            "/a+b",
+        ] {
             assert_eq!(through(path).unwrap().path, path);
         }
         let t = through("/a?b=../c&d=%27&&e=[1]|{}").unwrap();
@@ -249,7 +310,21 @@ mod tests {
 
     #[test]
     fn an_authority_is_a_name_and_perhaps_a_port() {
-        for bad in ["", "a:", "a:0", "a:+1", "a:65536", "a:1:2", "[::1]:443", "u@a", "*.a", "a..b", "a b", "ä.example", "a.."] {
+        for bad in [
+            "",
+            "a:",
+            "a:0",
+            "a:+1",
+            "a:65536",
+            "a:1:2",
+            "[::1]:443",
+            "u@a",
+            "*.a",
+            "a..b",
+            "a b",
+            "ä.example",
+            "a..",
+        ] {
             assert!(authority(bad).is_err(), "{bad:?}");
         }
         for ip in ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "a.0x7f"] {

@@ -14,14 +14,22 @@ pub(crate) struct Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        Self { request: Some(refusal.request), reason: refusal.reason, detail: refusal.detail }
+        Self {
+            request: Some(refusal.request),
+            reason: refusal.reason,
+            detail: refusal.detail,
+        }
     }
 }
 
 impl Problem {
     /// With the reason's own advice.
     pub(crate) fn new(request: Option<RequestId>, reason: ReasonCode) -> Self {
-        Self { request, reason, detail: reason.advice().to_owned() }
+        Self {
+            request,
+            reason,
+            detail: reason.advice().to_owned(),
+        }
     }
 
     /// 502 where we failed to get a reply that could be passed on, else 403.
@@ -57,7 +65,11 @@ impl Problem {
             map.insert("request".into(), id.as_str().into());
         }
         let body = body.to_string();
-        let phrase = if self.status() == 502 { "Bad Gateway" } else { "Forbidden" };
+        let phrase = if self.status() == 502 {
+            "Bad Gateway"
+        } else {
+            "Forbidden"
+        };
         let mut out = format!(
             "HTTP/1.1 {} {phrase}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\ncache-control: no-store\r\n",
             self.status(),
@@ -66,7 +78,11 @@ impl Problem {
         if let Some(id) = &self.request {
             out.push_str(&format!("countersign-request: {id}\r\n"));
         }
-        out.push_str(if keep_alive { "\r\n" } else { "connection: close\r\n\r\n" });
+        out.push_str(if keep_alive {
+            "\r\n"
+        } else {
+            "connection: close\r\n\r\n"
+        });
         if with_body {
             out.push_str(&body);
         }
@@ -88,7 +104,10 @@ mod tests {
         assert!(head.contains("content-type: application/problem+json"));
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(body["reason"], "denied-by-human");
-        assert_eq!(body["detail"], "The user denied this. Do not retry; ask them.");
+        assert_eq!(
+            body["detail"],
+            "The user denied this. Do not retry; ask them."
+        );
         assert_eq!(body["request"], id.as_str());
     }
 

@@ -1,9 +1,10 @@
 //! How a refusal reaches the record and the agent.
 
+use crate::head::Head;
 use crate::normalise::{Doubt, Via};
 use crate::problem::Problem;
 use crate::run::Run;
-use crate::wire::{After, Agent, Head};
+use crate::wire::{After, Agent};
 use countersign_broker::{Countersigner, Rejected};
 use countersign_model::{Foreign, ReasonCode, Refusal, RequestId};
 
@@ -25,26 +26,49 @@ impl No {
         Self::because(reason, reason.advice())
     }
     pub(crate) fn because(reason: ReasonCode, detail: &str) -> Self {
-        Self::Ours { reason, detail: detail.to_owned() }
+        Self::Ours {
+            reason,
+            detail: detail.to_owned(),
+        }
     }
     pub(crate) fn unsupported(detail: &str) -> Self {
         Self::because(ReasonCode::Unsupported, detail)
     }
     pub(crate) fn malformed(doubt: Doubt) -> Self {
         let detail = format!("The request was refused because {doubt}. Send it in its plain form.");
-        Self::Ours { reason: ReasonCode::Malformed, detail }
+        Self::Ours {
+            reason: ReasonCode::Malformed,
+            detail,
+        }
     }
 }
 
 /// What a token endpoint of a known kind gives a run (G1).
-const PLACEHOLDER: &str = r#"{"access_token":"countersign-placeholder","token_type":"Bearer","expires_in":3600}"#;
+const PLACEHOLDER: &str =
+    r#"{"access_token":"countersign-placeholder","token_type":"Bearer","expires_in":3600}"#;
 
 /// Records what is ours to record, and answers.
-pub(crate) async fn tell_no<C: Countersigner>(run: &Run<C>, agent: &mut Agent, head: &Head, via: &Via, id: &RequestId, no: No) -> After {
+pub(crate) async fn tell_no<C: Countersigner>(
+    run: &Run<C>,
+    agent: &mut Agent,
+    head: &Head,
+    via: &Via,
+    id: &RequestId,
+    no: No,
+) -> After {
     match no {
         No::Ours { reason, detail } => {
             reject(run, id, target_text(head, via), reason, &detail);
-            tell(agent, head, &Problem { request: Some(id.clone()), reason, detail }).await
+            tell(
+                agent,
+                head,
+                &Problem {
+                    request: Some(id.clone()),
+                    reason,
+                    detail,
+                },
+            )
+            .await
         }
         No::Recorded(refusal) => tell(agent, head, &Problem::from(refusal)).await,
         No::HungUp => After::Abort,
@@ -62,7 +86,8 @@ pub(crate) async fn tell_no<C: Countersigner>(run: &Run<C>, agent: &mut Agent, h
 
 /// Answers a request that was refused and recorded.
 pub(crate) async fn tell(agent: &mut Agent, head: &Head, problem: &Problem) -> After {
-    let may_keep = head.keep_alive && problem.reason != ReasonCode::Stopped && head.first("expect").is_none();
+    let may_keep =
+        head.keep_alive && problem.reason != ReasonCode::Stopped && head.first("expect").is_none();
     let keep = may_keep && agent.discard_small_body().await;
     let reply = problem.response(head.method != "HEAD", keep);
     after(agent.writer.send(&reply).await.is_ok(), keep)
@@ -76,7 +101,13 @@ const fn after(sent: bool, keep: bool) -> After {
     }
 }
 
-pub(crate) fn reject<C: Countersigner>(run: &Run<C>, id: &RequestId, target: Foreign, reason: ReasonCode, detail: &str) {
+pub(crate) fn reject<C: Countersigner>(
+    run: &Run<C>,
+    id: &RequestId,
+    target: Foreign,
+    reason: ReasonCode,
+    detail: &str,
+) {
     run.port.reject(Rejected {
         request: id.clone(),
         run: run.id.clone(),
@@ -92,7 +123,9 @@ fn target_text(head: &Head, via: &Via) -> Foreign {
     let path = head.target.split(['?', '#']).next().unwrap_or_default();
     let path = path.rsplit_once('@').map_or(path, |(_, rest)| rest);
     Foreign::new(match via {
-        Via::Tunnel { host, port } if path.starts_with('/') => format!("{} https://{host}:{port}{path}", head.method),
+        Via::Tunnel { host, port } if path.starts_with('/') => {
+            format!("{} https://{host}:{port}{path}", head.method)
+        }
         _ => format!("{} {path}", head.method),
     })
 }

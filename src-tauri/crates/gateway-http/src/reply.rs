@@ -20,7 +20,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 /// Reply headers that never reach an agent: hop-by-hop, credentials and the
-/// asking for them, and what would outlive the run or lead around the gateway.
+/// asking for them, what would outlive the run or lead around the gateway, and
+/// the header by which our own answers are known.
 const STRIPPED: &[&str] = &[
     "alt-svc",
     "authentication-info",
@@ -52,11 +53,10 @@ const UNZIP_STEP: usize = 128;
 
 /// What is known of the agent's side of the exchange.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Side<'a> {
+pub(crate) struct Side {
     pub(crate) is_head: bool,
     pub(crate) http_11: bool,
     pub(crate) keep_alive: bool,
-    pub(crate) request: &'a str,
     pub(crate) idle: Duration,
 }
 
@@ -70,7 +70,7 @@ pub(crate) async fn deliver(
     up: &mut Exchange,
     needles: &Needles,
     writer: &mut Writer,
-    side: Side<'_>,
+    side: Side,
     progress: &Progress,
 ) -> Result<bool, Failed> {
     let status = head.status();
@@ -78,12 +78,21 @@ pub(crate) async fn deliver(
     if status.is_informational() {
         return Err(Failed::Unknown("The service switched protocols unasked."));
     }
-    let bodiless = side.is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let bodiless =
+        side.is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let mut headers = head.into_parts().0.headers;
     strip(&mut headers);
-    let mut unzip = if needles.is_empty() || bodiless { Unzip::AsItIs } else { Unzip::of(&mut headers)? };
-    let length = if matches!(unzip, Unzip::AsItIs) { up.length() } else { None };
-    if !bodiless {
+    let mut unzip = if needles.is_empty() || bodiless {
+        Unzip::AsItIs
+    } else {
+        Unzip::of(&mut headers)?
+    };
+    let length = if matches!(unzip, Unzip::AsItIs) {
+        up.length()
+    } else {
+        None
+    };
+    if !bodiless || status == StatusCode::NO_CONTENT {
         headers.remove(header::CONTENT_LENGTH);
     }
     let mut out = BytesMut::with_capacity(2048);
@@ -117,15 +126,22 @@ pub(crate) async fn deliver(
             }
         };
         let Some(frame) = frame else { break };
-        let frame = frame.map_err(|_| Failed::Unknown("The connection broke in the middle of the reply."))?;
-        let Ok(data) = frame.into_data() else { continue };
-        progress.received.fetch_add(data.len() as u64, Ordering::Relaxed);
+        let frame = frame
+            .map_err(|_| Failed::Unknown("The connection broke in the middle of the reply."))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        progress
+            .received
+            .fetch_add(data.len() as u64, Ordering::Relaxed);
         if matches!(unzip, Unzip::AsItIs) {
             let safe = scrub.push(data).map_err(|_| Failed::HeldCredential)?;
             framing.write(&safe, &mut out);
         } else {
             for step in data.chunks(UNZIP_STEP) {
-                let safe = scrub.push(unzip.push(step)?).map_err(|_| Failed::HeldCredential)?;
+                let safe = scrub
+                    .push(unzip.push(step)?)
+                    .map_err(|_| Failed::HeldCredential)?;
                 framing.write(&safe, &mut out);
                 if out.len() >= 32 << 10 {
                     progress.replied.store(true, Ordering::Relaxed);
@@ -140,9 +156,14 @@ pub(crate) async fn deliver(
             out.clear();
         }
     }
-    let last = scrub.push(unzip.finish()?).map_err(|_| Failed::HeldCredential)?;
+    let last = scrub
+        .push(unzip.finish()?)
+        .map_err(|_| Failed::HeldCredential)?;
     framing.write(&last, &mut out);
-    framing.write(&scrub.finish().map_err(|_| Failed::HeldCredential)?, &mut out);
+    framing.write(
+        &scrub.finish().map_err(|_| Failed::HeldCredential)?,
+        &mut out,
+    );
     if framing == Framing::Chunked {
         out.extend_from_slice(b"0\r\n\r\n");
     }
@@ -156,9 +177,17 @@ fn strip(headers: &mut HeaderMap) {
         .get_all(header::CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(',').map(|token| token.trim().to_ascii_lowercase()))
+        .flat_map(|value| {
+            value
+                .split(',')
+                .map(|token| token.trim().to_ascii_lowercase())
+        })
         .collect();
-    for name in nominated.iter().map(String::as_str).chain(STRIPPED.iter().copied()) {
+    for name in nominated
+        .iter()
+        .map(String::as_str)
+        .chain(STRIPPED.iter().copied())
+    {
         headers.remove(name);
     }
 }
@@ -197,17 +226,18 @@ impl Framing {
 }
 
 /// The head as the agent gets it: our own reason phrase, our own framing.
-fn framed(status: StatusCode, fields: &[u8], framing: Framing, keep: bool, side: Side<'_>) -> BytesMut {
+fn framed(status: StatusCode, fields: &[u8], framing: Framing, keep: bool, side: Side) -> BytesMut {
     let mut out = BytesMut::with_capacity(fields.len() + 4096);
     let phrase = status.canonical_reason().unwrap_or("Status");
     out.extend_from_slice(format!("HTTP/1.1 {} {phrase}\r\n", status.as_u16()).as_bytes());
     out.extend_from_slice(fields);
     match framing {
-        Framing::Length(length) => out.extend_from_slice(format!("content-length: {length}\r\n").as_bytes()),
+        Framing::Length(length) => {
+            out.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
+        }
         Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         Framing::None | Framing::UntilClose => {}
     }
-    out.extend_from_slice(format!("countersign-request: {}\r\n", side.request).as_bytes());
     if !keep {
         out.extend_from_slice(b"connection: close\r\n");
     } else if !side.http_11 {
@@ -236,14 +266,24 @@ impl Unzip {
         let codings: Vec<String> = headers
             .get_all(header::CONTENT_ENCODING)
             .iter()
-            .map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase())
+            .map(|value| {
+                String::from_utf8_lossy(value.as_bytes())
+                    .trim()
+                    .to_ascii_lowercase()
+            })
             .filter(|coding| !coding.is_empty() && coding != "identity")
             .collect();
         let this = match codings.as_slice() {
             [] => return Ok(Self::AsItIs),
-            [one] if one == "gzip" || one == "x-gzip" => Self::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
+            [one] if one == "gzip" || one == "x-gzip" => {
+                Self::Gzip(Box::new(MultiGzDecoder::new(Vec::new())))
+            }
             [one] if one == "deflate" => Self::DeflateStart(Vec::new()),
-            _ => return Err(Failed::Unknown("The reply has a content coding that cannot be searched for credentials.")),
+            _ => {
+                return Err(Failed::Unknown(
+                    "The reply has a content coding that cannot be searched for credentials.",
+                ));
+            }
         };
         headers.remove(header::CONTENT_ENCODING);
         Ok(this)
@@ -252,9 +292,12 @@ impl Unzip {
     fn push(&mut self, bytes: &[u8]) -> Result<Bytes, Failed> {
         if let Self::DeflateStart(start) = self {
             start.extend_from_slice(bytes);
-            let [cmf, flg, ..] = start[..] else { return Ok(Bytes::new()) };
+            let [cmf, flg, ..] = start[..] else {
+                return Ok(Bytes::new());
+            };
             // RFC 1950 section 2.2.
-            let is_zlib = cmf & 15 == 8 && (u16::from(cmf) << 8 | u16::from(flg)).is_multiple_of(31);
+            let is_zlib =
+                cmf & 15 == 8 && (u16::from(cmf) << 8 | u16::from(flg)).is_multiple_of(31);
             let start = std::mem::take(start);
             *self = if is_zlib {
                 Self::Zlib(Box::new(ZlibDecoder::new(Vec::new())))
@@ -320,10 +363,16 @@ mod tests {
         let raw = raw.finish().unwrap();
         for step in [1, 2, 5, 1000] {
             assert_eq!(undone("gzip", &gzip, step).unwrap(), text);
-            assert_eq!(undone("X-GZIP", &[gzip.clone(), gzip.clone()].concat(), step).unwrap(), text.repeat(2));
+            assert_eq!(
+                undone("X-GZIP", &[gzip.clone(), gzip.clone()].concat(), step).unwrap(),
+                text.repeat(2)
+            );
             assert_eq!(undone("deflate", &zlib, step).unwrap(), text);
             assert_eq!(undone("deflate", &raw, step).unwrap(), text);
-            assert!(undone("gzip", &gzip[..gzip.len() - 9], step).is_err(), "a truncated reply is no whole one");
+            assert!(
+                undone("gzip", &gzip[..gzip.len() - 9], step).is_err(),
+                "a truncated reply is no whole one"
+            );
             assert!(undone("gzip", b"not gzip at all", step).is_err());
         }
         assert!(undone("br", b"", 1).is_err() && undone("gzip, br", b"", 1).is_err());

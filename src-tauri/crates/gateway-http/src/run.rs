@@ -1,12 +1,14 @@
 //! What the connections of one run share.
 
 use crate::cookies::Jars;
+use crate::dial::Roots;
 use crate::limits::Budget;
-use crate::upstream::{Roots, Upstreams};
+use crate::upstream::Upstreams;
 use crate::{Limits, RunCa};
 use countersign_broker::Countersigner;
-use countersign_model::RunId;
-use std::sync::Arc;
+use countersign_model::{Account, AccountId, Digest, RunId};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A run, as its gateway sees it.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(crate) struct Run<C: Countersigner> {
     pub(crate) budget: Budget,
     pub(crate) jars: Jars,
     pub(crate) upstreams: Upstreams,
+    /// Digests of accounts, so that they are not computed for each request.
+    digests: Mutex<HashMap<AccountId, (Arc<Account>, Digest)>>,
 }
 
 impl<C: Countersigner> Run<C> {
@@ -41,6 +45,21 @@ impl<C: Countersigner> Run<C> {
             limits: gateway.limits,
             jars: Jars::default(),
             upstreams: Upstreams::new(roots),
+            digests: Mutex::default(),
         }
+    }
+
+    /// The account's digest. Kept for as long as the broker hands out the very
+    /// same account, which nobody can change in place while it is shared.
+    pub(crate) fn digest(&self, account: &Arc<Account>) -> Digest {
+        let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, digest)) = digests.get(&account.id)
+            && Arc::ptr_eq(of, account)
+        {
+            return *digest;
+        }
+        let digest = account.digest();
+        digests.insert(account.id.clone(), (Arc::clone(account), digest));
+        digest
     }
 }

@@ -16,6 +16,7 @@
 //! A chunk is passed on as soon as nothing in it can be the beginning of a
 //! match; what can be is held back, at most twelve times the longest form.
 
+use crate::escape::{Unescaped, unescape, views};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use bytes::{Bytes, BytesMut};
@@ -28,9 +29,6 @@ use zeroize::{Zeroize as _, Zeroizing};
 /// Forms that were derived from a credential are looked for only when they are
 /// at least this long: shorter ones stand in innocent replies.
 const SHORTEST_DERIVED: usize = 6;
-
-/// The longest escape: a surrogate pair, `\uD83D\uDE00`.
-const LONGEST_ESCAPE: usize = 12;
 
 /// Every form of every credential that must not come back.
 #[derive(Clone, Default)]
@@ -59,7 +57,9 @@ impl Needles {
 
     /// Whether a credential is in these bytes, which are all there is.
     pub(crate) fn in_whole(&self, bytes: &[u8]) -> bool {
-        !self.is_empty() && (self.in_view(bytes) || views(bytes).any(|view| self.in_view(&unescape(bytes, view, true).text)))
+        !self.is_empty()
+            && (self.in_view(bytes)
+                || views(bytes).any(|view| self.in_view(&unescape(bytes, view, true).text)))
     }
 
     fn in_view(&self, text: &[u8]) -> bool {
@@ -93,185 +93,32 @@ fn add_forms(secret: &[u8], forms: &mut Vec<Zeroizing<Vec<u8>>>) {
         shifted.extend_from_slice(secret);
         let first = (before * 8).div_ceil(6);
         let last = shifted.len() * 8 / 6;
-        for text in [STANDARD_NO_PAD.encode(&*shifted), URL_SAFE_NO_PAD.encode(&*shifted)] {
+        for text in [
+            STANDARD_NO_PAD.encode(&*shifted),
+            URL_SAFE_NO_PAD.encode(&*shifted),
+        ] {
             let text = Zeroizing::new(text);
             derived.push(text.as_bytes().get(first..last).unwrap_or(&[]).to_vec());
         }
     }
     for table in [b"0123456789abcdef", b"0123456789ABCDEF"] {
-        derived.push(secret.iter().flat_map(|b| [table[usize::from(b >> 4)], table[usize::from(b & 15)]]).collect());
+        derived.push(
+            secret
+                .iter()
+                .flat_map(|b| [table[usize::from(b >> 4)], table[usize::from(b & 15)]])
+                .collect(),
+        );
     }
     if let Ok(text) = std::str::from_utf8(secret) {
         derived.push(text.encode_utf16().flat_map(u16::to_le_bytes).collect());
         derived.push(text.encode_utf16().flat_map(u16::to_be_bytes).collect());
     }
-    forms.extend(derived.into_iter().filter(|form| form.len() >= SHORTEST_DERIVED).map(Zeroizing::new));
-}
-
-/// Which escapes a view undoes. A reply is searched under each, because one
-/// and the same text means different things to different readers.
-#[derive(Clone, Copy)]
-struct View {
-    percent: bool,
-    backslash: bool,
-    html: bool,
-}
-
-/// The views that differ from the text itself.
-fn views(text: &[u8]) -> impl Iterator<Item = View> {
-    let percent = memchr::memchr(b'%', text).is_some();
-    let backslash = memchr::memchr(b'\\', text).is_some();
-    let html = memchr::memchr(b'&', text).is_some();
-    let several = u8::from(percent) + u8::from(backslash) + u8::from(html) > 1;
-    let none = View { percent: false, backslash: false, html: false };
-    [
-        percent.then_some(View { percent: true, ..none }),
-        backslash.then_some(View { backslash: true, ..none }),
-        html.then_some(View { html: true, ..none }),
-        several.then_some(View { percent, backslash, html }),
-    ]
-    .into_iter()
-    .flatten()
-}
-
-/// Text with its escapes undone.
-struct Unescaped {
-    text: Vec<u8>,
-    /// Where each byte of `text` comes from.
-    from: Vec<u32>,
-    /// Where an escape begins that has not come to its end.
-    end: usize,
-}
-
-impl Unescaped {
-    /// The start of the literal byte or escape in which `at` lies.
-    fn unit_start(&self, at: usize) -> usize {
-        if at >= self.end {
-            return self.end;
-        }
-        let next = self.from.partition_point(|&from| from as usize <= at);
-        self.from.get(next.saturating_sub(1)).map_or(0, |&from| from as usize)
-    }
-}
-
-fn unescape(bytes: &[u8], view: View, is_whole: bool) -> Unescaped {
-    let mut out = Unescaped { text: Vec::with_capacity(bytes.len()), from: Vec::with_capacity(bytes.len()), end: bytes.len() };
-    let mut at = 0;
-    while at < bytes.len() {
-        let rest = &bytes[at..];
-        let escape = match rest[0] {
-            b'%' if view.percent => hex_escape(rest, 1),
-            b'\\' if view.backslash => backslash_escape(rest),
-            b'&' if view.html => html_escape(rest),
-            _ => Escape::No,
-        };
-        let origin = u32::try_from(at).unwrap_or(u32::MAX);
-        match escape {
-            Escape::Byte(byte, length) => {
-                out.text.push(byte);
-                out.from.push(origin);
-                at += length;
-            }
-            Escape::Char(c, length) => {
-                let mut utf8 = [0; 4];
-                let utf8 = c.encode_utf8(&mut utf8).as_bytes();
-                out.text.extend_from_slice(utf8);
-                out.from.extend(std::iter::repeat_n(origin, utf8.len()));
-                at += length;
-            }
-            Escape::Unfinished if !is_whole => {
-                out.end = at;
-                break;
-            }
-            Escape::No | Escape::Unfinished => {
-                out.text.push(rest[0]);
-                out.from.push(origin);
-                at += 1;
-            }
-        }
-    }
-    out
-}
-
-/// What stands at a place where an escape may begin.
-enum Escape {
-    No,
-    /// Nobody can tell before more bytes come.
-    Unfinished,
-    Byte(u8, usize),
-    Char(char, usize),
-}
-
-fn hex_value(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |n, &d| Some(n * 16 + char::from(d).to_digit(16)?))
-}
-
-/// Two hexadecimal digits after `skip` bytes.
-fn hex_escape(rest: &[u8], skip: usize) -> Escape {
-    match rest.get(skip..skip + 2) {
-        Some(digits) => match hex_value(digits).and_then(|n| u8::try_from(n).ok()) {
-            Some(byte) => Escape::Byte(byte, skip + 2),
-            None => Escape::No,
-        },
-        None if hex_value(&rest[skip.min(rest.len())..]).is_some() => Escape::Unfinished,
-        None => Escape::No,
-    }
-}
-
-fn backslash_escape(rest: &[u8]) -> Escape {
-    let Some(&kind) = rest.get(1) else { return Escape::Unfinished };
-    match kind {
-        b'"' | b'\\' | b'/' | b'\'' => Escape::Byte(kind, 2),
-        b'b' => Escape::Byte(8, 2),
-        b'f' => Escape::Byte(12, 2),
-        b'n' => Escape::Byte(b'\n', 2),
-        b'r' => Escape::Byte(b'\r', 2),
-        b't' => Escape::Byte(b'\t', 2),
-        b'x' => hex_escape(rest, 2),
-        b'u' => unicode_escape(rest),
-        _ => Escape::No,
-    }
-}
-
-fn unicode_escape(rest: &[u8]) -> Escape {
-    let unit = |at: usize| rest.get(at..at + 4).and_then(hex_value);
-    let Some(high) = unit(2) else {
-        return if rest.len() < 6 && hex_value(&rest[2..]).is_some() { Escape::Unfinished } else { Escape::No };
-    };
-    if let Some(c) = char::from_u32(high) {
-        return Escape::Char(c, 6);
-    }
-    if rest.len() < LONGEST_ESCAPE && b"\\u".starts_with(&rest[6..rest.len().min(8)]) {
-        return Escape::Unfinished;
-    }
-    match unit(8) {
-        Some(low) if (0xdc00..0xe000).contains(&low) && (0xd800..0xdc00).contains(&high) && rest[6..8] == *b"\\u" => {
-            char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00)).map_or(Escape::No, |c| Escape::Char(c, 12))
-        }
-        _ => Escape::No,
-    }
-}
-
-fn html_escape(rest: &[u8]) -> Escape {
-    let window = &rest[..rest.len().min(LONGEST_ESCAPE)];
-    let Some(end) = memchr::memchr(b';', window) else {
-        let open = window[1..].iter().all(|b| b.is_ascii_alphanumeric() || *b == b'#');
-        return if open && rest.len() < LONGEST_ESCAPE { Escape::Unfinished } else { Escape::No };
-    };
-    let length = end + 1;
-    let number = |c: Option<u32>| c.and_then(char::from_u32).map_or(Escape::No, |c| Escape::Char(c, length));
-    match &window[1..end] {
-        b"amp" => Escape::Byte(b'&', length),
-        b"lt" => Escape::Byte(b'<', length),
-        b"gt" => Escape::Byte(b'>', length),
-        b"quot" => Escape::Byte(b'"', length),
-        b"apos" => Escape::Byte(b'\'', length),
-        [b'#', b'x' | b'X', hex @ ..] if !hex.is_empty() && hex.len() <= 6 => number(hex_value(hex)),
-        [b'#', digits @ ..] if !digits.is_empty() && digits.len() <= 7 => {
-            number(std::str::from_utf8(digits).ok().and_then(|d| d.parse().ok()))
-        }
-        _ => Escape::No,
-    }
+    forms.extend(
+        derived
+            .into_iter()
+            .filter(|form| form.len() >= SHORTEST_DERIVED)
+            .map(Zeroizing::new),
+    );
 }
 
 /// A credential stands in the reply.
@@ -288,7 +135,10 @@ pub(crate) struct Scrubber {
 
 impl Scrubber {
     pub(crate) fn new(needles: Needles) -> Self {
-        Self { needles, held: BytesMut::new() }
+        Self {
+            needles,
+            held: BytesMut::new(),
+        }
     }
 
     /// Takes the next piece and gives back what may be passed on.
@@ -318,7 +168,11 @@ impl Scrubber {
     /// A credential was found in it.
     pub(crate) fn finish(&mut self) -> Result<Bytes, Found> {
         let rest = std::mem::take(&mut self.held).freeze();
-        if self.needles.in_whole(&rest) { Err(Found) } else { Ok(rest) }
+        if self.needles.in_whole(&rest) {
+            Err(Found)
+        } else {
+            Ok(rest)
+        }
     }
 
     /// Where the part begins that must be held back.
@@ -335,8 +189,7 @@ impl Scrubber {
                 return Err(Found);
             }
             let begun = self.needles.begun_in(&unescaped.text);
-            let from = unescaped.from.get(begun).map_or(unescaped.end, |&from| from as usize);
-            hold = hold.min(from);
+            hold = hold.min(unescaped.origin(begun));
             *slot = Some(unescaped);
         }
         // To a place that is between two escapes in every view.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::escape::LONGEST_ESCAPE;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use proptest::prelude::*;
 
@@ -35,12 +36,38 @@ fn encode(secret: &[u8], how: u8, mask: u64) -> Vec<u8> {
         1 => STANDARD.encode(secret).into_bytes(),
         2 => URL_SAFE.encode(secret).into_bytes(),
         3 => STANDARD.encode([b"x", secret, b"yz"].concat()).into_bytes(),
-        4 => URL_SAFE_NO_PAD.encode([b"xy", secret, b"z"].concat()).into_bytes(),
-        5 => STANDARD_NO_PAD.encode([b"user:", secret].concat()).into_bytes(),
-        6 => secret.iter().flat_map(|b| format!("{b:02x}").into_bytes()).collect(),
-        7 => secret.iter().flat_map(|b| format!("{b:02X}").into_bytes()).collect(),
-        8 => ascii.flat_map(|(i, &b)| if chosen(i) || b == b'%' { format!("%{b:02X}").into_bytes() } else { vec![b] }).collect(),
-        9 => ascii.flat_map(|(i, &b)| if chosen(i) || b == b'%' { format!("%{b:02x}").into_bytes() } else { vec![b] }).collect(),
+        4 => URL_SAFE_NO_PAD
+            .encode([b"xy", secret, b"z"].concat())
+            .into_bytes(),
+        5 => STANDARD_NO_PAD
+            .encode([b"user:", secret].concat())
+            .into_bytes(),
+        6 => secret
+            .iter()
+            .flat_map(|b| format!("{b:02x}").into_bytes())
+            .collect(),
+        7 => secret
+            .iter()
+            .flat_map(|b| format!("{b:02X}").into_bytes())
+            .collect(),
+        8 => ascii
+            .flat_map(|(i, &b)| {
+                if chosen(i) || b == b'%' {
+                    format!("%{b:02X}").into_bytes()
+                } else {
+                    vec![b]
+                }
+            })
+            .collect(),
+        9 => ascii
+            .flat_map(|(i, &b)| {
+                if chosen(i) || b == b'%' {
+                    format!("%{b:02x}").into_bytes()
+                } else {
+                    vec![b]
+                }
+            })
+            .collect(),
         10 => ascii
             .flat_map(|(i, &b)| match b {
                 _ if chosen(i) => format!("\\u{b:04x}").into_bytes(),
@@ -48,11 +75,40 @@ fn encode(secret: &[u8], how: u8, mask: u64) -> Vec<u8> {
                 _ => vec![b],
             })
             .collect(),
-        11 => ascii.flat_map(|(i, &b)| if chosen(i) || b == b'&' { format!("&#{b};").into_bytes() } else { vec![b] }).collect(),
-        12 => ascii.flat_map(|(i, &b)| if chosen(i) || b == b'&' { format!("&#x{b:X};").into_bytes() } else { vec![b] }).collect(),
-        13 => secret.iter().flat_map(|b| format!("\\x{b:02x}").into_bytes()).collect(),
+        11 => ascii
+            .flat_map(|(i, &b)| {
+                if chosen(i) || b == b'&' {
+                    format!("&#{b};").into_bytes()
+                } else {
+                    vec![b]
+                }
+            })
+            .collect(),
+        12 => ascii
+            .flat_map(|(i, &b)| {
+                if chosen(i) || b == b'&' {
+                    format!("&#x{b:X};").into_bytes()
+                } else {
+                    vec![b]
+                }
+            })
+            .collect(),
+        13 => secret
+            .iter()
+            .flat_map(|b| format!("\\x{b:02x}").into_bytes())
+            .collect(),
         14 => secret.iter().flat_map(|&b| [b, 0]).collect(),
-        _ => STANDARD.encode(secret).bytes().flat_map(|b| if b.is_ascii_alphanumeric() { vec![b] } else { format!("%{b:02X}").into_bytes() }).collect(),
+        _ => STANDARD
+            .encode(secret)
+            .bytes()
+            .flat_map(|b| {
+                if b.is_ascii_alphanumeric() {
+                    vec![b]
+                } else {
+                    format!("%{b:02X}").into_bytes()
+                }
+            })
+            .collect(),
     }
 }
 
@@ -112,17 +168,27 @@ fn a_stream_of_events_is_not_delayed() {
     let mut scrubber = Scrubber::new(needles(b"secret-token-123"));
     for event in ["data: {\"a\": 1}\n\n", "data: 50%\n\n", ": ping\n\n"] {
         let out = scrubber.push(Bytes::from_static(event.as_bytes())).unwrap();
-        assert_eq!(out, event.as_bytes(), "nothing of {event:?} can begin a match");
+        assert_eq!(
+            out,
+            event.as_bytes(),
+            "nothing of {event:?} can begin a match"
+        );
     }
     let out = scrubber.push(Bytes::from_static(b"data: sec")).unwrap();
-    assert_eq!(out, &b"data: "[..], "only what may begin a match is held back");
+    assert_eq!(
+        out,
+        &b"data: "[..],
+        "only what may begin a match is held back"
+    );
 }
 
 #[test]
 fn what_is_held_back_is_bounded() {
     let mut scrubber = Scrubber::new(needles(&[b'a'; 64]));
     for _ in 0..10_000 {
-        scrubber.push(Bytes::from_static(b"\\u0061\\u0061 \\u0061")).unwrap();
+        scrubber
+            .push(Bytes::from_static(b"\\u0061\\u0061 \\u0061"))
+            .unwrap();
         assert!(scrubber.held.len() <= 64 * LONGEST_ESCAPE);
     }
 }
@@ -136,7 +202,11 @@ fn a_credential_with_percent_signs_and_backslashes_is_found_in_every_form() {
         b"<b>a%41\\u0041&amp;amp;&quot;x/</b>".to_vec(),
         secret.to_vec(),
     ] {
-        assert!(needles(secret).in_whole(&body), "{}", String::from_utf8_lossy(&body));
+        assert!(
+            needles(secret).in_whole(&body),
+            "{}",
+            String::from_utf8_lossy(&body)
+        );
         assert!(passed(secret, &body, &(0..100).collect::<Vec<_>>()).1);
     }
 }

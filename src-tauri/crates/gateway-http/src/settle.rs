@@ -19,7 +19,13 @@ pub(crate) struct Afterwards<'a, C: Countersigner> {
 
 impl<'a, C: Countersigner> Afterwards<'a, C> {
     pub(crate) fn new(port: &'a C, request: RequestId, progress: &'a Progress) -> Self {
-        Self { port, request, progress, released: Instant::now(), settled: false }
+        Self {
+            port,
+            request,
+            progress,
+            released: Instant::now(),
+            settled: false,
+        }
     }
 
     /// Nothing left, and nothing will.
@@ -32,26 +38,42 @@ impl<'a, C: Countersigner> Afterwards<'a, C> {
         let status = self.progress.status.load(Ordering::Relaxed);
         let outcome = match (ended, self.progress.broken.get()) {
             (Ok(_), _) => Outcome::Answered { status },
+            (Err(Failed::AgentGone), _) if status == 0 => Outcome::NotSent {
+                reason: ReasonCode::Withdrawn,
+            },
             // The service answered; that the agent did not listen is its affair.
             (Err(Failed::AgentGone), _) => Outcome::Answered { status },
-            (Err(Failed::Cut), _) => Outcome::Cut { status: (status != 0).then_some(status) },
-            (Err(Failed::NotSent(_)), _) => Outcome::NotSent { reason: ReasonCode::Upstream },
-            (Err(_), Some(broken)) => Outcome::Unknown { why: broken.to_string() },
-            (Err(failed), None) => Outcome::Unknown { why: failed.to_string() },
+            (Err(Failed::Cut), _) => Outcome::Cut {
+                status: (status != 0).then_some(status),
+            },
+            (Err(Failed::NotSent(_)), _) => Outcome::NotSent {
+                reason: ReasonCode::Upstream,
+            },
+            (Err(_), Some(broken)) => Outcome::Unknown {
+                why: broken.to_string(),
+            },
+            (Err(failed), None) => Outcome::Unknown {
+                why: failed.to_string(),
+            },
         };
         self.record(outcome);
     }
 
     fn record(&mut self, outcome: Outcome) {
         let never_left = matches!(outcome, Outcome::NotSent { .. });
+        let answered = matches!(outcome, Outcome::Answered { .. });
         self.settled = true;
         self.port.settle(Settled {
             request: self.request.clone(),
             outcome,
-            bytes_sent: if never_left { 0 } else { self.progress.sent.load(Ordering::Relaxed) },
+            bytes_sent: if never_left {
+                0
+            } else {
+                self.progress.sent.load(Ordering::Relaxed)
+            },
             bytes_received: self.progress.received.load(Ordering::Relaxed),
             duration_ms: u64::try_from(self.released.elapsed().as_millis()).unwrap_or(u64::MAX),
-            body_digest: self.progress.digest.get().copied(),
+            body_digest: self.progress.digest.get().copied().filter(|_| answered),
         });
     }
 }
@@ -59,7 +81,9 @@ impl<'a, C: Countersigner> Afterwards<'a, C> {
 impl<C: Countersigner> Drop for Afterwards<'_, C> {
     fn drop(&mut self) {
         if !self.settled {
-            self.record(Outcome::Unknown { why: "the gateway ended before the reply did".into() });
+            self.record(Outcome::Unknown {
+                why: "the gateway ended before the reply did".into(),
+            });
         }
     }
 }

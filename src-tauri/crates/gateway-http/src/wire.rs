@@ -4,10 +4,10 @@
 //! hyper's server is not used here because it mends what must be refused: it
 //! drops a `Content-Length` beside `Transfer-Encoding`, folds two equal lengths
 //! into one, takes a bare LF for a line's end, and cannot send `100 Continue`
-//! more than once. `httparse` reads the tokens; framing is decided here.
+//! more than once. `httparse` reads the tokens; framing is decided in [`crate::head`].
 
+use crate::head::{Framing, Head, NoHead, parse};
 use bytes::{Buf, Bytes, BytesMut};
-use countersign_model::HeaderField;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -19,38 +19,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 pub(crate) type Io = Box<dyn Duplex>;
 
 const READ_SIZE: usize = 16 << 10;
-const MAX_HEADERS: usize = 100;
 const MAX_TRAILERS: usize = 8 << 10;
-
-/// How a request's body ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Framing {
-    None,
-    Length(u64),
-    Chunked,
-}
-
-/// A request's head, its tokens checked and its framing beyond doubt.
-#[derive(Debug)]
-pub(crate) struct Head {
-    pub(crate) method: String,
-    pub(crate) target: String,
-    pub(crate) http_11: bool,
-    /// Names in lower case, in order.
-    pub(crate) headers: Vec<HeaderField>,
-    pub(crate) framing: Framing,
-    pub(crate) keep_alive: bool,
-}
-
-impl Head {
-    /// The values of a header, by its lower-case name.
-    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.headers.iter().filter(move |h| h.name == name).map(|h| h.value.as_slice())
-    }
-    pub(crate) fn first<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
-        self.all(name).next()
-    }
-}
 
 /// What becomes of the agent's connection after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,19 +30,6 @@ pub(crate) enum After {
     Close,
     /// It is torn down, so that a cut reply cannot pass for a whole one.
     Abort,
-}
-
-/// Why there is no head.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum NoHead {
-    /// The agent closed the connection between two requests, or let it idle.
-    Closed,
-    /// It began a head and did not finish it in time.
-    Slow,
-    /// Larger than the limit, or more than 100 headers.
-    TooLarge,
-    /// It can be read in two ways; says which rule it breaks.
-    Malformed(&'static str),
 }
 
 /// Why a request's body ended early.
@@ -117,7 +73,11 @@ impl Agent {
     pub(crate) fn new(io: Io) -> Self {
         let (read, write) = tokio::io::split(io);
         Self {
-            reader: Reader { io: read, buf: BytesMut::new(), body: Body::Done },
+            reader: Reader {
+                io: read,
+                buf: BytesMut::new(),
+                body: Body::Done,
+            },
             writer: Writer { io: write },
         }
     }
@@ -156,7 +116,10 @@ impl Agent {
 
     /// The stream, and what was read from it and not used yet.
     pub(crate) fn into_inner(self) -> (Io, Bytes) {
-        (self.reader.io.unsplit(self.writer.io), self.reader.buf.freeze())
+        (
+            self.reader.io.unsplit(self.writer.io),
+            self.reader.buf.freeze(),
+        )
     }
 }
 
@@ -208,7 +171,11 @@ impl Reader {
                 }
                 if at >= 3 && &self.buf[at - 3..at] == b"\r\n\r" {
                     let end = at + 1;
-                    return if end > limit { Err(NoHead::TooLarge) } else { Ok(end) };
+                    return if end > limit {
+                        Err(NoHead::TooLarge)
+                    } else {
+                        Ok(end)
+                    };
                 }
             }
             seen = self.buf.len();
@@ -238,7 +205,10 @@ impl Reader {
                     if self.buf.is_empty() {
                         self.more(idle).await?;
                     }
-                    let take = usize::try_from(left).unwrap_or(usize::MAX).min(self.buf.len()).min(64 << 10);
+                    let take = usize::try_from(left)
+                        .unwrap_or(usize::MAX)
+                        .min(self.buf.len())
+                        .min(64 << 10);
                     let rest = left - take as u64;
                     self.body = match self.body {
                         Body::Length(_) if rest == 0 => Body::Done,
@@ -289,7 +259,11 @@ impl Reader {
                     return Err(NoBody::Malformed);
                 }
                 let line = self.buf.split_to(at + 1).freeze().slice(..at - 1);
-                return if line.contains(&b'\r') { Err(NoBody::Malformed) } else { Ok(line) };
+                return if line.contains(&b'\r') {
+                    Err(NoBody::Malformed)
+                } else {
+                    Ok(line)
+                };
             }
             if self.buf.len() >= limit {
                 return Err(NoBody::Malformed);
@@ -307,7 +281,7 @@ impl Reader {
                 _ => return,
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
@@ -321,79 +295,12 @@ fn chunk_size(line: &[u8]) -> Result<u64, NoBody> {
 }
 
 fn trailer_is_plain(line: &[u8]) -> bool {
-    let Some(colon) = memchr::memchr(b':', line) else { return false };
-    colon > 0 && http::HeaderName::from_bytes(&line[..colon]).is_ok()
+    let Some(colon) = memchr::memchr(b':', line) else {
+        return false;
+    };
+    colon > 0
+        && http::HeaderName::from_bytes(&line[..colon]).is_ok()
         && http::HeaderValue::from_bytes(&line[colon + 1..]).is_ok()
-}
-
-/// Headers of which a second one could be read by somebody else.
-const SINGLE: [&str; 7] = [
-    "host", "content-length", "transfer-encoding", "content-type", "content-encoding", "expect", "upgrade",
-];
-
-fn parse(bytes: &[u8]) -> Result<Head, NoHead> {
-    let bare_cr = memchr::memchr_iter(b'\r', bytes).any(|at| bytes.get(at + 1) != Some(&b'\n'));
-    if bare_cr {
-        return Err(NoHead::Malformed("a line does not end in CR LF"));
-    }
-    let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut request = httparse::Request::new(&mut slots);
-    match request.parse(bytes) {
-        Ok(httparse::Status::Complete(len)) if len == bytes.len() => {}
-        Ok(_) => return Err(NoHead::Malformed("the head does not end where it seems to")),
-        Err(httparse::Error::TooManyHeaders) => return Err(NoHead::TooLarge),
-        Err(_) => return Err(NoHead::Malformed("the request line or a header is not well formed")),
-    }
-    let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
-        return Err(NoHead::Malformed("the request line is not well formed"));
-    };
-    let headers: Vec<HeaderField> = request
-        .headers
-        .iter()
-        .map(|h| HeaderField { name: h.name.to_ascii_lowercase(), value: h.value.to_vec() })
-        .collect();
-    for name in SINGLE {
-        if headers.iter().filter(|h| h.name == name).count() > 1 {
-            return Err(NoHead::Malformed("a header that may stand once stands twice"));
-        }
-    }
-    let http_11 = version == 1;
-    let mut head = Head {
-        method: method.to_owned(),
-        target: target.to_owned(),
-        http_11,
-        headers,
-        framing: Framing::None,
-        keep_alive: http_11,
-    };
-    head.framing = framing(&head)?;
-    let is_close = |token: &[u8]| token.trim_ascii().eq_ignore_ascii_case(b"close");
-    let closes = head.all("connection").any(|value| value.split(|&b| b == b',').any(is_close));
-    head.keep_alive &= !closes;
-    Ok(head)
-}
-
-/// RFC 9112 section 6.3, without its allowances.
-fn framing(head: &Head) -> Result<Framing, NoHead> {
-    match (head.first("content-length"), head.first("transfer-encoding")) {
-        (None, None) => Ok(Framing::None),
-        (Some(_), Some(_)) => Err(NoHead::Malformed("Content-Length beside Transfer-Encoding")),
-        (None, Some(coding)) => {
-            if !head.http_11 || !coding.eq_ignore_ascii_case(b"chunked") {
-                return Err(NoHead::Malformed("a Transfer-Encoding other than chunked"));
-            }
-            Ok(Framing::Chunked)
-        }
-        (Some(length), None) => {
-            let plain = !length.is_empty() && length.len() <= 18 && length.iter().all(u8::is_ascii_digit);
-            std::str::from_utf8(length)
-                .ok()
-                .filter(|_| plain)
-                .and_then(|text| text.parse().ok())
-                .map(Framing::Length)
-                .ok_or(NoHead::Malformed("a Content-Length that is no plain number"))
-        }
-    }
 }
 
 #[cfg(test)]

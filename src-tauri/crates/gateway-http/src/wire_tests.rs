@@ -2,7 +2,10 @@ use super::*;
 use crate::Limits;
 
 fn limits() -> Limits {
-    Limits { head_time: Duration::from_millis(200), ..Limits::default() }
+    Limits {
+        head_time: Duration::from_millis(200),
+        ..Limits::default()
+    }
 }
 
 async fn head_of(bytes: &[u8]) -> Result<Head, NoHead> {
@@ -71,7 +74,11 @@ async fn a_head_that_is_too_large_or_too_slow_is_refused() {
     }
     many.extend_from_slice(b"\r\n");
     assert_eq!(head_of(&many).await.unwrap_err(), NoHead::TooLarge);
-    let long = [b"GET / HTTP/1.1\r\nHost: a\r\nX: ".to_vec(), vec![b'a'; 70_000]].concat();
+    let long = [
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: ".to_vec(),
+        vec![b'a'; 70_000],
+    ]
+    .concat();
     assert_eq!(head_of(&long).await.unwrap_err(), NoHead::TooLarge);
 
     let (mut client, server) = tokio::io::duplex(64);
@@ -104,8 +111,13 @@ async fn a_chunked_body_that_two_parsers_could_read_differently_is_refused() {
         "0\r\n folded: 1\r\n\r\n",
         "0\r\nX: a\nY: b\r\n\r\n",
     ] {
-        let bytes = format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
-        assert_eq!(body_of(bytes.as_bytes(), 1000).await, Err(NoBody::Malformed), "{chunks:?}");
+        let bytes =
+            format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
+        assert_eq!(
+            body_of(bytes.as_bytes(), 1000).await,
+            Err(NoBody::Malformed),
+            "{chunks:?}"
+        );
     }
 }
 
@@ -118,19 +130,38 @@ async fn pipelined_requests_are_kept_apart() {
         .unwrap();
     let mut agent = Agent::new(Box::new(server));
     assert_eq!(agent.reader.head(&limits()).await.unwrap().target, "/1");
-    assert_eq!(&agent.reader.chunk(Duration::from_secs(1)).await.unwrap().unwrap()[..], b"abc");
-    assert_eq!(agent.reader.chunk(Duration::from_secs(1)).await.unwrap(), None);
+    assert_eq!(
+        &agent
+            .reader
+            .chunk(Duration::from_secs(1))
+            .await
+            .unwrap()
+            .unwrap()[..],
+        b"abc"
+    );
+    assert_eq!(
+        agent.reader.chunk(Duration::from_secs(1)).await.unwrap(),
+        None
+    );
     assert_eq!(agent.reader.head(&limits()).await.unwrap().target, "/2");
 }
 
 #[tokio::test]
 async fn a_body_that_stops_midway_is_not_taken_for_whole() {
     assert_eq!(
-        body_of(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc", 1000).await,
+        body_of(
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc",
+            1000
+        )
+        .await,
         Err(NoBody::HungUp)
     );
     assert_eq!(
-        body_of(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", 1000).await,
+        body_of(
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+            1000
+        )
+        .await,
         Err(NoBody::HungUp)
     );
 }

@@ -36,8 +36,12 @@ impl Reply {
         String::from_utf8_lossy(&self.body).into_owned()
     }
     pub fn reason(&self) -> String {
-        let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no problem document: {self:?}"));
-        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        let body: serde_json::Value = serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("no problem document: {self:?}"));
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json")
+        );
         body["reason"].as_str().unwrap().to_owned()
     }
 }
@@ -46,20 +50,32 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Client {
     pub async fn plain(socket: &Path) -> Self {
-        Self { io: Box::new(UnixStream::connect(socket).await.unwrap()), buf: Vec::new() }
+        Self {
+            io: Box::new(UnixStream::connect(socket).await.unwrap()),
+            buf: Vec::new(),
+        }
     }
 
     /// CONNECT, then TLS with this server name.
-    pub async fn tunnel(socket: &Path, ca_pem: &str, host: &str, sni: &str) -> Result<Self, String> {
+    pub async fn tunnel(
+        socket: &Path,
+        ca_pem: &str,
+        host: &str,
+        sni: &str,
+    ) -> Result<Self, String> {
         let mut plain = Self::plain(socket).await;
-        plain.send(format!("CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n").as_bytes()).await;
+        plain
+            .send(format!("CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n").as_bytes())
+            .await;
         let head = plain.head().await.ok_or("closed")?;
         if !head.starts_with("HTTP/1.1 200") {
             let body = plain.until_closed().await;
             return Err(format!("{head}{}", String::from_utf8_lossy(&body)));
         }
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
+        roots
+            .add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap())
+            .unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -68,8 +84,13 @@ impl Client {
             .with_no_client_auth();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let name = ServerName::try_from(sni.to_owned()).unwrap();
-        let tls = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, plain.io).await;
-        Ok(Self { io: Box::new(tls.map_err(|e| e.to_string())?), buf: Vec::new() })
+        let tls = tokio_rustls::TlsConnector::from(Arc::new(config))
+            .connect(name, plain.io)
+            .await;
+        Ok(Self {
+            io: Box::new(tls.map_err(|e| e.to_string())?),
+            buf: Vec::new(),
+        })
     }
 
     pub async fn send(&mut self, bytes: &[u8]) {
@@ -79,7 +100,10 @@ impl Client {
 
     async fn more(&mut self) -> bool {
         let mut chunk = [0; 16 << 10];
-        match timeout(PATIENCE, self.io.read(&mut chunk)).await.expect("the gateway says nothing") {
+        match timeout(PATIENCE, self.io.read(&mut chunk))
+            .await
+            .expect("the gateway says nothing")
+        {
             Ok(0) | Err(_) => false,
             Ok(n) => {
                 self.buf.extend_from_slice(&chunk[..n]);
@@ -111,11 +135,19 @@ impl Client {
     pub async fn reply(&mut self, to_head: bool) -> Option<Reply> {
         let head = self.head().await?;
         let status = head[9..12].parse().unwrap();
-        let mut reply = Reply { status, head, body: Vec::new(), whole: true };
-        if to_head || matches!(status, 204 | 304) {
+        let mut reply = Reply {
+            status,
+            head,
+            body: Vec::new(),
+            whole: true,
+        };
+        if to_head || matches!(status, 100..200 | 204 | 304) {
             return Some(reply);
         }
-        if let Some(length) = reply.header("content-length").map(|l| l.parse::<usize>().unwrap()) {
+        if let Some(length) = reply
+            .header("content-length")
+            .map(|l| l.parse::<usize>().unwrap())
+        {
             while self.buf.len() < length {
                 if !self.more().await {
                     reply.whole = false;
@@ -133,14 +165,17 @@ impl Client {
                     }
                 }
                 let at = self.buf.windows(2).position(|w| w == b"\r\n").unwrap();
-                let size = usize::from_str_radix(std::str::from_utf8(&self.buf[..at]).unwrap(), 16).unwrap();
+                let size = usize::from_str_radix(std::str::from_utf8(&self.buf[..at]).unwrap(), 16)
+                    .unwrap();
                 while self.buf.len() < at + 2 + size + 2 {
                     if !self.more().await {
                         reply.whole = false;
                         return Some(reply);
                     }
                 }
-                reply.body.extend_from_slice(&self.buf[at + 2..at + 2 + size]);
+                reply
+                    .body
+                    .extend_from_slice(&self.buf[at + 2..at + 2 + size]);
                 self.buf.drain(..at + 2 + size + 2);
                 if size == 0 {
                     break;
@@ -155,6 +190,8 @@ impl Client {
     /// Sends one request and reads its reply.
     pub async fn ask(&mut self, bytes: impl AsRef<[u8]>) -> Reply {
         self.send(bytes.as_ref()).await;
-        self.reply(bytes.as_ref().starts_with(b"HEAD")).await.expect("a reply")
+        self.reply(bytes.as_ref().starts_with(b"HEAD"))
+            .await
+            .expect("a reply")
     }
 }

@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use countersign_broker::{AccountView, Countersigner, Presented, Rejected, Release, Submission};
-use countersign_model::{Digest, ExactRequest, Foreign, ReasonCode, Refusal, RequestId, RunFacts, RunId, Settled};
+use countersign_model::{
+    Digest, ExactRequest, Foreign, ReasonCode, Refusal, RequestId, RunFacts, RunId, Settled,
+};
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -112,6 +114,9 @@ impl Countersigner for Fake {
     fn cut(&self, _: &RunId) -> CancellationToken {
         self.stop.lock().unwrap().clone()
     }
+    fn cut_reason(&self, _: &RunId) -> ReasonCode {
+        ReasonCode::Stopped
+    }
     async fn decide(&self, submission: Submission) -> Result<Permit, Refusal> {
         let request = submission.request.clone();
         let account = submission.account.as_str().to_owned();
@@ -119,8 +124,16 @@ impl Countersigner for Fake {
         self.decided.lock().unwrap().push(submission);
         let plan = *self.plan.lock().unwrap();
         match plan {
-            Plan::Allow => Ok(Permit { request, exact, account }),
-            Plan::Swap => Ok(Permit { request, exact: Digest::of(b"another"), account }),
+            Plan::Allow => Ok(Permit {
+                request,
+                exact,
+                account,
+            }),
+            Plan::Swap => Ok(Permit {
+                request,
+                exact: Digest::of(b"another"),
+                account,
+            }),
             Plan::Deny(reason) => Err(Refusal::new(request, reason)),
             Plan::Ask => {
                 self.asking.fetch_add(1, Ordering::SeqCst);
@@ -131,7 +144,15 @@ impl Countersigner for Fake {
                     () = stop.cancelled() => true,
                 };
                 asking.1 = true;
-                if stopped { Err(Refusal::new(request, ReasonCode::Stopped)) } else { Ok(Permit { request, exact, account }) }
+                if stopped {
+                    Err(Refusal::new(request, ReasonCode::Stopped))
+                } else {
+                    Ok(Permit {
+                        request,
+                        exact,
+                        account,
+                    })
+                }
             }
         }
     }
@@ -144,7 +165,11 @@ impl Countersigner for Fake {
         }
         self.redeemed.fetch_add(1, Ordering::SeqCst);
         let presented = self.presented.lock().unwrap().get(&permit.account).cloned();
-        Ok(Release { request: permit.request, presented: presented.unwrap_or(Presented::nothing()), cut: self.account_cut.child_token() })
+        Ok(Release {
+            request: permit.request,
+            presented: presented.unwrap_or(Presented::nothing()),
+            cut: self.account_cut.child_token(),
+        })
     }
     fn settle(&self, settled: Settled) {
         self.settled.lock().unwrap().push(settled);

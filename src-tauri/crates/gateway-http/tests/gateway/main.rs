@@ -1,11 +1,20 @@
 //! The gateway over real sockets: a real client that trusts the run's CA, a real
 //! upstream under TLS, and a broker that the tests steer.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
-#![allow(unreachable_pub, missing_docs, reason = "tests have no readers outside")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    reason = "tests have no readers outside"
+)]
 
 mod client;
-mod curl;
 mod fake;
+mod others;
 mod replies;
 mod stop;
 mod streams;

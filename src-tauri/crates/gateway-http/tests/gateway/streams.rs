@@ -13,7 +13,11 @@ const OPAQUE: &str = "Content-Type: application/octet-stream";
 fn memory_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
-    line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
+    line.split_ascii_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 #[tokio::test]
@@ -21,22 +25,45 @@ async fn an_opaque_body_streams_and_the_record_after_has_its_digest() {
     let world = World::new().await;
     let body = vec![7u8; 3 << 20];
     let mut client = world.client().await;
-    client.send(format!("PUT /f HTTP/1.1\r\nHost: {HOST}\r\n{OPAQUE}\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes()).await;
+    client
+        .send(
+            format!(
+                "PUT /f HTTP/1.1\r\nHost: {HOST}\r\n{OPAQUE}\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            )
+            .as_bytes(),
+        )
+        .await;
     client.send(&body).await;
     assert_eq!(client.reply(false).await.unwrap().status, 200);
     let seen = world.upstream.last();
     assert!(seen.body == body);
     assert_eq!(seen.header("content-length"), Some("3145728"));
-    assert_eq!(world.fake.decided.lock().unwrap()[0].exact.body, BodyCommitment::Streamed);
+    assert_eq!(
+        world.fake.decided.lock().unwrap()[0].exact.body,
+        BodyCommitment::Streamed
+    );
     let settled = world.settled().await;
-    assert_eq!((settled.body_digest, settled.bytes_sent), (Some(Digest::of(&body)), 3 << 20));
-    assert_eq!(client.ask(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await.status, 200, "the connection goes on");
+    assert_eq!(
+        (settled.body_digest, settled.bytes_sent),
+        (Some(Digest::of(&body)), 3 << 20)
+    );
+    assert_eq!(
+        client
+            .ask(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"))
+            .await
+            .status,
+        200,
+        "the connection goes on"
+    );
 }
 
 #[tokio::test]
 async fn chunks_of_one_byte_arrive_as_one_body() {
     let world = World::new().await;
-    let mut request = format!("PUT /f HTTP/1.1\r\nHost: {HOST}\r\n{OPAQUE}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let mut request = format!(
+        "PUT /f HTTP/1.1\r\nHost: {HOST}\r\n{OPAQUE}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
     for byte in "hello world".chars() {
         request.push_str(&format!("1\r\n{byte}\r\n"));
     }
@@ -47,18 +74,36 @@ async fn chunks_of_one_byte_arrive_as_one_body() {
     }
     assert_eq!(client.reply(false).await.unwrap().status, 200);
     let seen = world.upstream.last();
-    assert_eq!((seen.body.as_slice(), seen.header("transfer-encoding")), (b"hello world".as_slice(), Some("chunked")));
+    assert_eq!(
+        (seen.body.as_slice(), seen.header("transfer-encoding")),
+        (b"hello world".as_slice(), Some("chunked"))
+    );
 }
 
 #[tokio::test]
 async fn an_agent_that_dies_while_sending_is_no_whole_body() {
     let world = World::new().await;
     let mut client = world.client().await;
-    client.send(format!("PUT /f HTTP/1.1\r\nHost: {HOST}\r\n{OPAQUE}\r\nContent-Length: 100\r\n\r\nhello").as_bytes()).await;
-    until("it is released", || world.fake.redeemed.load(Ordering::SeqCst) == 1).await;
+    client
+        .send(
+            format!(
+                "PUT /f HTTP/1.1\r\nHost: {HOST}\r\n{OPAQUE}\r\nContent-Length: 100\r\n\r\nhello"
+            )
+            .as_bytes(),
+        )
+        .await;
+    until("it is released", || {
+        world.fake.redeemed.load(Ordering::SeqCst) == 1
+    })
+    .await;
     drop(client);
     let settled = world.settled().await;
-    assert_eq!(settled.outcome, Outcome::Unknown { why: "the agent hung up while sending".into() });
+    assert_eq!(
+        settled.outcome,
+        Outcome::Unknown {
+            why: "the agent hung up while sending".into()
+        }
+    );
     assert_eq!((settled.body_digest, world.upstream.count()), (None, 0));
 }
 
@@ -79,7 +124,10 @@ async fn an_answer_before_the_body_is_passed_on_at_once() {
     client.send(format!("PUT /f HTTP/1.1\r\nHost: {HOST}\r\n{OPAQUE}\r\nContent-Length: 1000000\r\n\r\nhello").as_bytes()).await;
     let reply = client.reply(false).await.unwrap();
     assert_eq!((reply.status, reply.text().as_str()), (413, "big"));
-    assert_eq!(world.settled().await.outcome, Outcome::Answered { status: 413 });
+    assert_eq!(
+        world.settled().await.outcome,
+        Outcome::Answered { status: 413 }
+    );
 }
 
 #[tokio::test]
@@ -101,11 +149,16 @@ async fn a_slow_reader_keeps_memory_flat() {
     }));
     let mut client = world.client().await;
     let before = memory_kib();
-    client.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await;
+    client
+        .send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes())
+        .await;
     client.head().await.unwrap();
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let grown = memory_kib().saturating_sub(before);
-    assert!(grown < 48 << 10, "{grown} KiB for a reader that does not read");
+    assert!(
+        grown < 48 << 10,
+        "{grown} KiB for a reader that does not read"
+    );
     let mut total = 0;
     let mut buf = vec![0; 1 << 20];
     while total < SIZE - (32 << 10) {
@@ -119,12 +172,24 @@ async fn a_slow_reader_keeps_memory_flat() {
 async fn a_slow_upstream_slows_the_agent() {
     let world = World::new().await;
     world.upstream.read_body.store(false, Ordering::SeqCst);
-    world.upstream.answers(Box::new(|_, _| Box::pin(std::future::pending())));
+    world
+        .upstream
+        .answers(Box::new(|_, _| Box::pin(std::future::pending())));
     let mut client = world.client().await;
-    client.send(format!("PUT /f HTTP/1.1\r\nHost: {HOST}\r\n{OPAQUE}\r\nContent-Length: 900000000\r\n\r\n").as_bytes()).await;
+    client
+        .send(
+            format!(
+                "PUT /f HTTP/1.1\r\nHost: {HOST}\r\n{OPAQUE}\r\nContent-Length: 900000000\r\n\r\n"
+            )
+            .as_bytes(),
+        )
+        .await;
     let piece = vec![0; 1 << 20];
     let mut sent = 0;
-    while tokio::time::timeout(Duration::from_millis(700), client.io.write_all(&piece)).await.is_ok() {
+    while tokio::time::timeout(Duration::from_millis(700), client.io.write_all(&piece))
+        .await
+        .is_ok()
+    {
         sent += 1;
         assert!(sent < 64, "the gateway takes what nobody wants");
     }
@@ -133,7 +198,9 @@ async fn a_slow_upstream_slows_the_agent() {
 #[tokio::test]
 async fn a_reply_passes_unchanged_whatever_its_framing() {
     let world = World::new().await;
-    let body: Vec<u8> = (0..200_000u32).flat_map(|i| [(i % 251) as u8, b'%', b'\\', b'&']).collect();
+    let body: Vec<u8> = (0..200_000u32)
+        .flat_map(|i| [(i % 251) as u8, b'%', b'\\', b'&'])
+        .collect();
     let length = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
     let mut chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
     for piece in body.chunks(7919) {
@@ -148,5 +215,12 @@ async fn a_reply_passes_unchanged_whatever_its_framing() {
         assert!(got.whole && got.body == body);
     }
     let mut client: Client = world.client().await;
-    assert_eq!(client.ask(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await.body.len(), body.len());
+    assert_eq!(
+        client
+            .ask(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"))
+            .await
+            .body
+            .len(),
+        body.len()
+    );
 }

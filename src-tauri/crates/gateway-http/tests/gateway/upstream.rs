@@ -33,7 +33,11 @@ impl Seen {
 }
 
 /// What it does with a request: `true` keeps the connection.
-pub type Answer = Box<dyn for<'a> Fn(Seen, &'a mut dyn Stream) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> + Send + Sync>;
+pub type Answer = Box<
+    dyn for<'a> Fn(Seen, &'a mut dyn Stream) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>>
+        + Send
+        + Sync,
+>;
 
 pub struct Upstream {
     pub address: String,
@@ -71,20 +75,29 @@ pub fn says_slowly(pieces: Vec<Vec<u8>>, pause: Duration) -> Answer {
 }
 
 pub fn ok(body: &str) -> Vec<u8> {
-    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }
 
 impl Upstream {
     pub async fn start(names: &[&str], tls: bool) -> Arc<Self> {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+        let params =
+            CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())
+                .unwrap();
         let certificate = params.self_signed(&key).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            )
             .unwrap();
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -120,7 +133,12 @@ impl Upstream {
         *self.answer.lock().unwrap() = Arc::new(answer);
     }
     pub fn last(&self) -> Seen {
-        self.seen.lock().unwrap().last().cloned().expect("a request came")
+        self.seen
+            .lock()
+            .unwrap()
+            .last()
+            .cloned()
+            .expect("a request came")
     }
     pub fn count(&self) -> usize {
         self.seen.lock().unwrap().len()
@@ -142,11 +160,17 @@ async fn read_request(io: &mut dyn Stream, with_body: bool) -> Option<Seen> {
     while !bytes.ends_with(b"\r\n\r\n") {
         bytes.push(io.read_u8().await.ok()?);
     }
-    let mut seen = Seen { head: String::from_utf8(bytes).unwrap(), body: Vec::new() };
+    let mut seen = Seen {
+        head: String::from_utf8(bytes).unwrap(),
+        body: Vec::new(),
+    };
     if !with_body {
         return Some(seen);
     }
-    if let Some(length) = seen.header("content-length").map(|l| l.parse::<usize>().unwrap()) {
+    if let Some(length) = seen
+        .header("content-length")
+        .map(|l| l.parse::<usize>().unwrap())
+    {
         seen.body = vec![0; length];
         io.read_exact(&mut seen.body).await.ok()?;
     } else if seen.header("transfer-encoding").is_some() {
@@ -155,7 +179,8 @@ async fn read_request(io: &mut dyn Stream, with_body: bool) -> Option<Seen> {
             while !line.ends_with(b"\r\n") {
                 line.push(io.read_u8().await.ok()?);
             }
-            let size = usize::from_str_radix(std::str::from_utf8(&line).unwrap().trim(), 16).unwrap();
+            let size =
+                usize::from_str_radix(std::str::from_utf8(&line).unwrap().trim(), 16).unwrap();
             let mut data = vec![0; size + 2];
             io.read_exact(&mut data).await.ok()?;
             seen.body.extend_from_slice(&data[..size]);

@@ -7,7 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_broker::{AccountView, Place, Presented, Secret};
 use countersign_gateway_http::{Gateway, Limits, RunCa, RunGateway};
-use countersign_model::{Account, CredentialKind, CredentialVersion, Environment, HostPattern, Provider, RunId, Settled};
+use countersign_model::{
+    Account, CredentialKind, CredentialVersion, Environment, HostPattern, Provider, RunId, Settled,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,8 +73,17 @@ impl World {
 
     /// A world whose one account with a credential is changed by `change`.
     pub async fn with(limits: Limits, change: impl FnOnce(&mut Account)) -> Self {
-        let upstream = Upstream::start(&[HOST, "a.wild.example", "gmail.googleapis.com", "127.0.0.1"], true).await;
-        let mut forum = account("forum", "http", &[HOST, "*.wild.example"], CredentialKind::Bearer);
+        let upstream = Upstream::start(
+            &[HOST, "a.wild.example", "gmail.googleapis.com", "127.0.0.1"],
+            true,
+        )
+        .await;
+        let mut forum = account(
+            "forum",
+            "http",
+            &[HOST, "*.wild.example"],
+            CredentialKind::Bearer,
+        );
         change(&mut forum);
         let mut site = account("docs", "http", &["docs.example"], CredentialKind::None);
         for account in [&mut forum, &mut site] {
@@ -81,22 +92,53 @@ impl World {
         }
         let secret = random_text(30);
         let fake = Arc::new(Fake::new());
-        let version = CredentialVersion { id: "forum".parse().unwrap(), version: 1 };
+        let version = CredentialVersion {
+            id: "forum".parse().unwrap(),
+            version: 1,
+        };
         *fake.accounts.lock().unwrap() = vec![
-            AccountView { account: Arc::new(forum), credential: Some(version) },
-            AccountView { account: Arc::new(site), credential: None },
+            AccountView {
+                account: Arc::new(forum),
+                credential: Some(version),
+            },
+            AccountView {
+                account: Arc::new(site),
+                credential: None,
+            },
         ];
-        let place = Place::Header { name: "authorization".into(), value: Secret::new(format!("Bearer {secret}").into_bytes()) };
-        let presented = Presented { place, needles: vec![Secret::new(secret.clone().into_bytes())] };
-        fake.presented.lock().unwrap().insert("forum".into(), presented);
+        let place = Place::Header {
+            name: "authorization".into(),
+            value: Secret::new(format!("Bearer {secret}").into_bytes()),
+        };
+        let presented = Presented {
+            place,
+            needles: vec![Secret::new(secret.clone().into_bytes())],
+        };
+        fake.presented
+            .lock()
+            .unwrap()
+            .insert("forum".into(), presented);
         let ca = RunCa::for_accounts(&fake.accounts.lock().unwrap()).unwrap();
         let ca_pem = ca.cert_pem().to_owned();
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("gateway");
         let listener = UnixListener::bind(&socket).unwrap();
-        let run = RunGateway { run: RunId::from_random([1; 8]), ca, port: Arc::clone(&fake), limits };
+        let run = RunGateway {
+            run: RunId::from_random([1; 8]),
+            ca,
+            port: Arc::clone(&fake),
+            limits,
+        };
         let gateway = tokio::spawn(async move { Gateway::new().serve_run(listener, run).await });
-        Self { fake, upstream, ca_pem, socket, secret, gateway, _folder: folder }
+        Self {
+            fake,
+            upstream,
+            ca_pem,
+            socket,
+            secret,
+            gateway,
+            _folder: folder,
+        }
     }
 
     /// A client inside the tunnel to the account's host.
@@ -111,7 +153,8 @@ impl World {
         self.client().await.ask(bytes).await
     }
     pub async fn get(&self, path: &str) -> Reply {
-        self.ask(format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await
+        self.ask(format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n"))
+            .await
     }
 
     /// Waits for the record after.
@@ -125,7 +168,13 @@ impl World {
         panic!("nothing was settled")
     }
     pub fn rejected(&self) -> Vec<String> {
-        self.fake.rejected.lock().unwrap().iter().map(|r| r.reason.code()).collect()
+        self.fake
+            .rejected
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|r| r.reason.code())
+            .collect()
     }
 }
 

@@ -1,0 +1,234 @@
+//! Sending what was judged: once, with the credential in its place.
+
+use crate::ask::CONTINUE;
+use crate::body::{self, Progress, UpBody, Whole};
+use crate::cookies;
+use crate::head::Head;
+use crate::reply::{self, Side};
+use crate::run::Run;
+use crate::scrub::Needles;
+use crate::upstream::{Failed, Route};
+use crate::wire::{Agent, Writer};
+use countersign_broker::{Countersigner, Place, Presented, Release};
+use countersign_model::{Account, BodyCommitment, Digest, ExactRequest, Scheme};
+use http::{HeaderName, HeaderValue, Request, header};
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::mpsc;
+use zeroize::Zeroizing;
+
+/// One request that was let through, ready to be sent once.
+pub(crate) struct Judged {
+    pub(crate) exact: ExactRequest,
+    pub(crate) body: Body,
+    /// Whether the agent sends its body only after `100 Continue`.
+    pub(crate) wants_continue: bool,
+    pub(crate) release: Release,
+    pub(crate) account: Arc<Account>,
+}
+
+/// The body of a request, as far as it was read for judging.
+pub(crate) enum Body {
+    None,
+    Whole(Whole),
+    Streamed,
+}
+
+impl Body {
+    /// What a permit is bound to.
+    pub(crate) fn commitment(&self) -> BodyCommitment {
+        match self {
+            Self::None => BodyCommitment::None,
+            Self::Streamed => BodyCommitment::Streamed,
+            Self::Whole(whole) => BodyCommitment::Exact {
+                digest: Digest::of(&whole.bytes),
+                length: whole.bytes.len() as u64,
+            },
+        }
+    }
+}
+
+/// Sends the request once and passes the reply on.
+pub(crate) async fn transfer<C: Countersigner>(
+    run: &Run<C>,
+    agent: &mut Agent,
+    head: &Head,
+    judged: Judged,
+    progress: &Progress,
+) -> Result<bool, Failed> {
+    let Agent { reader, writer } = agent;
+    if judged.wants_continue {
+        writer.send(CONTINUE).await.map_err(|_| Failed::AgentGone)?;
+    }
+    let (up_body, pump) = match &judged.body {
+        Body::None => (UpBody::Empty, None),
+        Body::Whole(whole) => {
+            progress
+                .sent
+                .store(whole.bytes.len() as u64, Ordering::Relaxed);
+            (UpBody::Whole(Some(whole.bytes.clone())), None)
+        }
+        Body::Streamed => {
+            let (to, from) = mpsc::channel(1);
+            (UpBody::Streamed(from), Some(to))
+        }
+    };
+    let reply = exchange(run, writer, head, &judged, up_body, progress);
+    let Some(to) = pump else { return reply.await };
+    let mut reply = pin!(reply);
+    let idle = run.limits.idle_request;
+    tokio::select! { biased;
+        ended = &mut reply => return ended,
+        () = body::pump(reader, to, idle, progress) => {}
+    }
+    reply.await
+}
+
+/// From the request to the end of its reply. `body` is what `judged.body` says.
+async fn exchange<C: Countersigner>(
+    run: &Run<C>,
+    writer: &mut Writer,
+    head: &Head,
+    judged: &Judged,
+    body: UpBody,
+    progress: &Progress,
+) -> Result<bool, Failed> {
+    let Judged {
+        exact,
+        release,
+        account,
+        ..
+    } = judged;
+    let version = exact.credential.as_ref().map_or(0, |c| c.version);
+    let https = exact.scheme == Scheme::Https;
+    let place = cookies::Place {
+        account: &account.id,
+        version,
+        host: &exact.host,
+        path: &exact.path,
+        https,
+    };
+    let has_cookies = !account.is_site();
+    let cookie = if has_cookies {
+        run.jars.header(place)
+    } else {
+        None
+    };
+    let request = outgoing(exact, &release.presented, cookie, body)?;
+    let route = Route {
+        account: exact.account_digest,
+        credential: version,
+        scheme: exact.scheme,
+        host: exact.host.clone(),
+        port: exact.port,
+    };
+    let (reply, mut up) = run
+        .upstreams
+        .send(&route, account, request, &run.limits, progress)
+        .await?;
+    let mut needles = Vec::new();
+    if has_cookies {
+        run.jars.store(
+            place,
+            reply
+                .headers()
+                .get_all(header::SET_COOKIE)
+                .iter()
+                .map(HeaderValue::as_bytes),
+        );
+        needles = run.jars.needles(&account.id, version);
+    }
+    needles.extend(release.presented.needles.iter().cloned());
+    let side = Side {
+        is_head: exact.method == "HEAD",
+        http_11: head.http_11,
+        keep_alive: head.keep_alive,
+        idle: run.limits.idle_reply,
+    };
+    let keep = reply::deliver(
+        reply,
+        &mut up,
+        &Needles::of(&needles),
+        writer,
+        side,
+        progress,
+    )
+    .await?;
+    run.upstreams.put_back(route, up).await;
+    Ok(keep)
+}
+
+/// The upstream request: everything in it comes from the exact request that was
+/// judged, but for the credential in its place and the account's cookies. This
+/// is the only place where one is made.
+fn outgoing(
+    exact: &ExactRequest,
+    presented: &Presented,
+    cookie: Option<Zeroizing<String>>,
+    body: UpBody,
+) -> Result<Request<UpBody>, Failed> {
+    const CANNOT: Failed = Failed::NotSent("The request cannot be put together.");
+    let mut target = Zeroizing::new(exact.path.clone());
+    if let Some(query) = &exact.query {
+        target.push('?');
+        target.push_str(query);
+    }
+    if let Place::Query { name, value } = &presented.place {
+        target.push(if exact.query.is_some() { '&' } else { '?' });
+        target.push_str(&percent_encode(name.as_bytes(), NON_ALPHANUMERIC).to_string());
+        target.push('=');
+        target.push_str(&percent_encode(value.expose(), NON_ALPHANUMERIC).to_string());
+    }
+    let mut request = Request::new(body);
+    *request.method_mut() = exact.method.parse().map_err(|_| CANNOT)?;
+    *request.uri_mut() = http::uri::PathAndQuery::try_from(target.as_str())
+        .map_err(|_| CANNOT)?
+        .into();
+    let fields = request.headers_mut();
+    let host = if exact.port == exact.scheme.default_port() {
+        exact.host.clone()
+    } else {
+        format!("{}:{}", exact.host, exact.port)
+    };
+    fields.insert(
+        header::HOST,
+        HeaderValue::try_from(host).map_err(|_| CANNOT)?,
+    );
+    for field in &exact.headers {
+        let name = HeaderName::try_from(field.name.as_str()).map_err(|_| CANNOT)?;
+        fields.append(
+            name,
+            HeaderValue::from_bytes(&field.value).map_err(|_| CANNOT)?,
+        );
+    }
+    match exact.body {
+        BodyCommitment::None => {}
+        BodyCommitment::Exact { length, .. } => {
+            fields.insert(header::CONTENT_LENGTH, length.into());
+        }
+        BodyCommitment::Streamed if fields.contains_key(header::CONTENT_LENGTH) => {}
+        BodyCommitment::Streamed => {
+            fields.insert(
+                header::TRANSFER_ENCODING,
+                HeaderValue::from_static("chunked"),
+            );
+        }
+    }
+    let secret = |value: &[u8]| {
+        let mut value = HeaderValue::from_bytes(value).map_err(|_| CANNOT)?;
+        value.set_sensitive(true);
+        Ok::<_, Failed>(value)
+    };
+    if let Some(cookie) = cookie {
+        fields.insert(header::COOKIE, secret(cookie.as_bytes())?);
+    }
+    if let Place::Header { name, value } = &presented.place {
+        fields.insert(
+            HeaderName::try_from(name.as_str()).map_err(|_| CANNOT)?,
+            secret(value.expose())?,
+        );
+    }
+    Ok(request)
+}
