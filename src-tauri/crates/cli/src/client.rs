@@ -5,7 +5,7 @@ use crate::exit;
 use crate::home::Home;
 use countersign_protocol::control::{Ask, Reply};
 use countersign_protocol::frame;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
@@ -41,9 +41,12 @@ impl Client {
         })
     }
 
-    /// Sends one message.
+    /// Sends one message. A peer that is refused finds the connection closed,
+    /// and the reason in it.
     pub(crate) fn send(&mut self, ask: &Ask) -> Result<(), Failure> {
-        frame::write(&mut self.0, ask).map_err(lost)
+        frame::write(&mut self.0, ask)
+            .or_else(unless_closed)
+            .map_err(lost)
     }
 
     /// Sends the secret that follows a message.
@@ -51,6 +54,7 @@ impl Client {
         self.0
             .write_all(secret)
             .and_then(|()| self.0.flush())
+            .or_else(unless_closed)
             .map_err(lost)
     }
 
@@ -79,7 +83,16 @@ impl Client {
     }
 }
 
+/// A closed connection is no failure to send: what was written into it before
+/// can still be read.
+fn unless_closed(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Ok(()),
+        _ => Err(error),
+    }
+}
+
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
-fn lost(error: std::io::Error) -> Failure {
+fn lost(error: io::Error) -> Failure {
     Failure::new(format!("The authority does not answer: {error}"))
 }

@@ -126,13 +126,10 @@ fn absolute(variable: &str) -> Option<PathBuf> {
 }
 
 fn runtime_folder() -> Result<PathBuf, HomeError> {
-    let base = match absolute("XDG_RUNTIME_DIR") {
-        Some(base) => base,
+    let Some(base) = absolute("XDG_RUNTIME_DIR") else {
         // Without a session: a folder in the world-writable one, which
         // `make_private` refuses unless it is ours alone.
-        None => {
-            return Ok(std::env::temp_dir().join(format!("countersign-{}", nix::unistd::getuid())));
-        }
+        return Ok(std::env::temp_dir().join(format!("countersign-{}", nix::unistd::getuid())));
     };
     Ok(base.join("countersign"))
 }

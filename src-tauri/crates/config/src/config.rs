@@ -14,7 +14,7 @@ pub struct Config {
     pub accounts: BTreeMap<AccountId, Arc<Account>>,
     /// `[hotkey]`
     pub hotkey: Hotkey,
-    /// `[vault]`
+    /// `vault`
     pub vault: VaultChoice,
     /// `[gateway]`
     pub gateway: GatewaySettings,
@@ -46,7 +46,7 @@ impl Default for Hotkey {
     }
 }
 
-/// `[vault] store = "…"`: where credentials are kept.
+/// `vault = "…"`: where credentials are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum VaultChoice {
     /// `"keyring"`: the keyring of the operating system.

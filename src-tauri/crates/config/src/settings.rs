@@ -1,4 +1,4 @@
-//! `[hotkey]`, `[vault]`, `[gateway]`, `[approvals]`
+//! `vault`, `[hotkey]`, `[gateway]`, `[approvals]`
 
 use crate::config::{Approvals, GatewaySettings, Hotkey, VaultChoice};
 use crate::problem::Problems;
@@ -65,21 +65,18 @@ fn is_combination(text: &str) -> bool {
 
 pub(crate) fn vault(top: &mut Section<'_>, problems: &mut Problems<'_>) -> VaultChoice {
     let mut choice = VaultChoice::default();
-    if let Some(mut section) = top.section("vault", problems) {
-        if let Some(store) = section.string("store", 64, problems) {
-            match store.value {
-                "keyring" => choice = VaultChoice::Keyring,
-                "file" => choice = VaultChoice::File,
-                _ => {
-                    let found = store.shown();
-                    problems.at(
-                        store.at,
-                        format!("expected \"keyring\" or \"file\", found {found}"),
-                    );
-                }
+    if let Some(store) = top.string("vault", 64, problems) {
+        match store.value {
+            "keyring" => choice = VaultChoice::Keyring,
+            "file" => choice = VaultChoice::File,
+            _ => {
+                let found = store.shown();
+                problems.at(
+                    store.at,
+                    format!("expected \"keyring\" or \"file\", found {found}"),
+                );
             }
         }
-        section.finish(problems);
     }
     choice
 }

@@ -256,7 +256,7 @@ stop = "Ctrl+Alt+Shift+Escape"
             ),
             (
                 "[agents.a]",
-                "[vault]\nstore = \"file\"\n[agents.a]",
+                "vault = \"file\"\n[agents.a]",
                 "credentials are kept in an encrypted file (before: the system's keyring)",
             ),
             (

@@ -106,7 +106,7 @@ stop = "Ctrl+Alt+Shift+Escape"
     #[test]
     fn every_setting_is_read() {
         let config = parsed(
-            "[vault]\nstore = \"file\"\n[gateway]\ntcp = 0x1000\n[approvals]\nhold_seconds = 5\n\
+            "vault = \"file\"\n[gateway]\ntcp = 0x1000\n[approvals]\nhold_seconds = 5\n\
              [hotkey]\nstop = \"Super+F12\"\n\
              [agents.a]\naccounts = [\"s\"]\ngroups = [\"coders\"]\n\
              [accounts.s]\nhosts = [\"*.Corp.Example\", \"127.0.0.1\"]\nport = 8080\nplaintext = true\n\

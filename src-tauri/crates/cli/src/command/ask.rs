@@ -40,9 +40,9 @@ pub(crate) fn status(json: bool) -> Result<(), Failure> {
         return Err(unexpected());
     };
     if json {
-        say::json(&status)
+        say::json(&status);
     } else {
-        say::status(&status)
+        say::status(&status);
     }
     Ok(())
 }
@@ -113,9 +113,9 @@ pub(crate) fn timeline(wanted: Timeline, json: bool) -> Result<(), Failure> {
         }
         for entry in entries {
             if json {
-                say::json(entry)
+                say::json(entry);
             } else {
-                say::entry(entry)
+                say::entry(entry);
             }
         }
         if !wanted.follow {

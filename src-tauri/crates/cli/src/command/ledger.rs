@@ -37,9 +37,9 @@ pub(crate) fn ledger(what: Ledger, json: bool) -> Result<(), Failure> {
                 return Err(unexpected());
             };
             if json {
-                say::json(&reply)
+                say::json(&reply);
             } else {
-                say::line(note.trim_end())
+                say::line(note.trim_end());
             }
             Ok(())
         }

@@ -62,6 +62,7 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
     let spec = spec(wanted.argv, folder, &begun)?;
     let started = if wanted.uncontained {
         say::uncontained();
+        keep_orphans()?;
         uncontained(spec)
     } else {
         platform().spawn(spec)
@@ -83,6 +84,16 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
         ));
     }
     Ok(ExitCode::from(exit.shell_code()))
+}
+
+/// What an uncontained run leaves behind becomes a child of this process, not
+/// of process 1: as long as the run lives, the authority sees that it is of it.
+/// Source: prctl(2), `PR_SET_CHILD_SUBREAPER`.
+fn keep_orphans() -> Result<(), Failure> {
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_child_subreaper(true)
+        .map_err(|e| Failure::new(format!("The run could not be begun: {e}")))?;
+    Ok(())
 }
 
 /// The agent that was named, or the one that is named like the command.

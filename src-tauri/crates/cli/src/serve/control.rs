@@ -38,13 +38,10 @@ pub(super) async fn serve(authority: Arc<Authority>, listener: UnixListener) {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
         };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let Ok((stream, _)) = listener.accept().await else {
             // No descriptors left: wait for one to come back.
-            Err(_) => {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                continue;
-            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            continue;
         };
         let authority = Arc::clone(&authority);
         tokio::spawn(async move {

@@ -138,7 +138,7 @@ fn talk(authority: &Arc<Authority>, runtime: &Handle, ours: UnixStream) -> io::R
     };
     broker.warn(NAME, "");
     let (id, to, mut messages) = broker.desk().attach(NAME, up_to);
-    let _attached = Attached { authority, id };
+    let attached = Attached { authority, id };
     let writer = std::thread::Builder::new()
         .name("desktop-writer".into())
         .spawn(move || {
@@ -152,8 +152,7 @@ fn talk(authority: &Arc<Authority>, runtime: &Handle, ours: UnixStream) -> io::R
         })?;
     broker.publish();
     let ended = listen(authority, runtime, &mut read, &to);
-    drop(to);
-    drop(_attached);
+    drop(attached);
     let _ = read.shutdown(std::net::Shutdown::Both);
     let _ = writer.join();
     ended
@@ -174,7 +173,7 @@ fn listen(
     authority: &Arc<Authority>,
     runtime: &Handle,
     read: &mut UnixStream,
-    to: &mpsc::Sender<ToSurface>,
+    to: &mpsc::WeakSender<ToSurface>,
 ) -> io::Result<()> {
     let broker = &authority.broker;
     while let Some(message) = frame::read::<FromSurface>(read)? {
@@ -197,7 +196,10 @@ fn listen(
             FromSurface::Resume { call } => {
                 let (authority, to) = (Arc::clone(authority), to.clone());
                 runtime.spawn(async move {
-                    if let Err(sentence) = acts::lift(&authority, "window").await {
+                    // Gone when the desk has let go of the surface meanwhile.
+                    if let Err(sentence) = acts::lift(&authority, "window").await
+                        && let Some(to) = to.upgrade()
+                    {
                         let _ = to.send(ToSurface::Failed { call, sentence }).await;
                     }
                 });
@@ -214,10 +216,12 @@ fn listen(
                         sentence: e.to_string(),
                     },
                 };
-                let _ = to.try_send(message);
+                if let Some(to) = to.upgrade() {
+                    let _ = to.try_send(message);
+                }
             }
             FromSurface::Warning { topic, sentence } => {
-                broker.warn(&format!("desktop/{topic}"), &sentence)
+                broker.warn(&format!("desktop/{topic}"), &sentence);
             }
             FromSurface::Quit {} => {
                 authority.end.notify_one();

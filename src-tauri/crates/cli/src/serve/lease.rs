@@ -153,7 +153,7 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
     };
     let http = authority.http.clone();
     let serving = Serving(tokio::spawn(async move {
-        http.serve_run(listener, gateway).await
+        http.serve_run(listener, gateway).await;
     }));
     let reply = Reply::RunBegun(Box::new(RunBegun {
         run: run.facts.run.clone(),
@@ -190,6 +190,10 @@ fn refused(reason: ReasonCode, agent: &AgentId) -> (u8, String) {
         ReasonCode::NotAccepted => (
             exit::FAILED,
             "No configuration is in force. See: countersign config check".into(),
+        ),
+        ReasonCode::LedgerFailed => (
+            exit::FAILED,
+            "The audit trail cannot be written, so no run begins. See: countersign status".into(),
         ),
         other => (
             exit::FAILED,

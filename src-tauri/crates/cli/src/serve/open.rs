@@ -43,6 +43,8 @@ pub(super) fn lock(home: &Home) -> Result<File, String> {
 
 pub(super) fn open(home: Home, options: &Options) -> Result<Opened, String> {
     let install = install_id(&home.install())?;
+    // First of all: where no vault opens, this is the file to say so in.
+    accepted::write_first(&home).map_err(|e| e.to_string())?;
     let vault = open_vault(&home, &install, options)?;
     let say = |e: VaultError| format!("{e} {}", e.fix());
     let ledger_key = vault.key_blocking(Purpose::Ledger).map_err(say)?;
@@ -107,7 +109,6 @@ fn put_in_force(
     opening: &Opening,
     notes: &mut Vec<String>,
 ) -> Result<(), String> {
-    accepted::write_first(home).map_err(|e| e.to_string())?;
     if opening.last_seal_counter.is_none() && !home.accepted().exists() {
         // A first start: what is built in allows nothing yet, and is accepted.
         let first = accepted::first().map_err(|p| p.join("; "))?;

@@ -17,6 +17,9 @@ pub(super) fn watch(authority: &Arc<Authority>) -> Result<(), String> {
         signal(SignalKind::interrupt()).map_err(say)?,
         signal(SignalKind::hangup()).map_err(say)?,
     ];
+    // Caught, so that a file that may not grow (`ulimit -f`) is a failed write
+    // that denies, like a full disk, and no end. Source: setrlimit(2).
+    let _caught_for_good = signal(SignalKind::from_raw(nix::libc::SIGXFSZ)).map_err(say)?;
     let stopping = Arc::clone(authority);
     tokio::spawn(async move {
         while stop.recv().await.is_some() {

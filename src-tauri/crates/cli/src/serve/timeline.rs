@@ -138,7 +138,10 @@ pub(super) async fn give(
         Err(e) => return wire::write(stream, &failed(exit::FAILED, e.to_string())).await,
     };
     wire::write(stream, &Reply::Timeline { entries, more }).await?;
-    while follow {
+    if !follow {
+        return Ok(());
+    }
+    loop {
         let recorded = match records.recv().await {
             Ok(recorded) => recorded,
             Err(RecvError::Lagged(_)) => continue,
@@ -159,7 +162,6 @@ pub(super) async fn give(
             .await?;
         }
     }
-    Ok(())
 }
 
 /// Whether an entry is one that the filter asks for.
