@@ -1,6 +1,6 @@
 //! A second authority, a stale socket, a damaged ledger, nobody to ask.
 
-use crate::{assert_works, ends, requests};
+use crate::{assert_works, ends, reason_of, run_ends};
 use countersign_testkit::Scene;
 use countersign_testkit::authority::Authority;
 use countersign_testkit::programs;
@@ -36,7 +36,7 @@ fn after_a_kill_commands_say_that_none_runs_and_the_next_start_replaces_the_sock
     assert!(socket.exists(), "a stale socket is left");
     let told = ends(&scene, &["status"], 7);
     assert!(told.contains("No authority is running"), "{told}");
-    let told = ends(&scene, &["run", "--agent", "inbox-bot", "--", "true"], 7);
+    let told = run_ends(&scene, "inbox-bot", &["true"], 7);
     assert!(told.contains("No authority is running"), "{told}");
     scene.start_again().unwrap();
     assert!(
@@ -75,7 +75,7 @@ fn a_damaged_ledger_is_told_nothing_is_released_and_the_file_is_kept_as_it_is() 
             fs::read(&ledger).unwrap() == damaged,
             "the file was changed"
         );
-        ends(&scene, &["run", "--agent", "inbox-bot", "--", "true"], 7);
+        run_ends(&scene, "inbox-bot", &["true"], 7);
         assert_ne!(
             scene
                 .countersign(&["ledger", "verify"])
@@ -91,26 +91,27 @@ fn a_damaged_ledger_is_told_nothing_is_released_and_the_file_is_kept_as_it_is() 
 }
 
 #[test]
-fn a_ledger_that_was_rolled_back_or_removed_brings_nothing_into_force() {
+fn a_ledger_that_was_replaced_is_found_by_a_checkpoint_kept_elsewhere() {
     let mut scene = Scene::start(3).unwrap();
-    scene.shut_down().unwrap();
-    let ledger = scene.state().join("ledger.db");
-    fs::remove_file(&ledger).unwrap();
-    // A new ledger knows no seal: an accepted state without a record of it must
-    // not count as a first start either.
-    match scene.start_again() {
-        Ok(()) => assert_works_or_nothing(&scene),
-        Err(told) => assert!(told.to_string().contains("ledger"), "{told}"),
-    }
-}
+    let checkpoint = scene.desktop.path("home/kept");
+    let note = ends(&scene, &["ledger", "checkpoint"], 0);
+    scene.desktop.person().write(&checkpoint, note).unwrap();
+    let against = [
+        "ledger",
+        "verify",
+        "--checkpoint",
+        checkpoint.to_str().unwrap(),
+    ];
+    assert_works(&scene);
+    ends(&scene, &against, 0);
 
-/// What was accepted by the human may stay in force, since its seal is good;
-/// what was not may not.
-fn assert_works_or_nothing(scene: &Scene) {
-    let output = scene.countersign(&["config", "check"]).unwrap();
-    assert!(output.status.success(), "{}", said(&output));
-    let output = scene.countersign(&["ledger", "verify"]).unwrap();
-    assert!(output.status.success(), "{}", said(&output));
+    scene.shut_down().unwrap();
+    fs::remove_file(scene.state().join("ledger.db")).unwrap();
+    scene.start_again().unwrap();
+    assert_works(&scene);
+    ends(&scene, &["ledger", "verify"], 0);
+    let told = ends(&scene, &against, 1);
+    assert!(told.contains("The ledger was"), "{told}");
 }
 
 #[test]
@@ -131,7 +132,7 @@ fn without_a_surface_what_asks_is_denied_and_routine_reads_go_on() {
         "{told}"
     );
     assert_eq!(scene.mailbox.trashed(), 0);
-    assert_eq!(requests(&scene)[0]["event"]["reason"], "no-surface");
+    assert_eq!(reason_of(&scene, &id), "no-surface");
 
     scene
         .write_config(&(scene.read_config().unwrap() + "\n[agents.other]\naccounts = []\n"))

@@ -1,6 +1,6 @@
 //! The command: wrong usage, exit codes, and who may not use it.
 
-use crate::{assert_works, ends, status};
+use crate::{assert_works, ends, run_ends, status};
 use countersign_testkit::Scene;
 use countersign_testkit::programs;
 use countersign_testkit::scene::said;
@@ -8,16 +8,12 @@ use countersign_testkit::scene::said;
 #[test]
 fn an_unknown_agent_gets_no_run() {
     let scene = Scene::start(3).unwrap();
-    let told = ends(
-        &scene,
-        &["run", "--agent", "nobody", "--", "touch", "ran"],
-        1,
-    );
+    let told = run_ends(&scene, "nobody", &["touch", "ran"], 1);
     assert!(
         told.contains("No agent nobody") && told.contains("countersign agent add nobody"),
         "{told}"
     );
-    assert!(!scene.desktop.path("home/ran").exists());
+    assert!(!scene.work().unwrap().join("ran").exists());
 }
 
 #[test]
@@ -37,24 +33,8 @@ fn the_exit_codes_are_those_of_the_design() {
     drop(empty.stdin.take());
     assert_eq!(empty.wait().unwrap().code(), Some(2));
     // The exit code of the agent's own command, and of a signal as a shell says it.
-    ends(
-        &scene,
-        &["run", "--agent", "inbox-bot", "--", "sh", "-c", "exit 42"],
-        42,
-    );
-    ends(
-        &scene,
-        &[
-            "run",
-            "--agent",
-            "inbox-bot",
-            "--",
-            "sh",
-            "-c",
-            "kill -TERM $$",
-        ],
-        143,
-    );
+    run_ends(&scene, "inbox-bot", &["sh", "-c", "exit 42"], 42);
+    run_ends(&scene, "inbox-bot", &["sh", "-c", "kill -TERM $$"], 143);
 
     let from = scene.authority.screen().len();
     let remove = scene.spawn(&["credential", "remove", "mail"]).unwrap();
@@ -69,7 +49,7 @@ fn the_exit_codes_are_those_of_the_design() {
     scene.authority.wait_for(" to approve: ", from).unwrap();
     ends(&scene, &["stop"], 0);
     assert_eq!(remove.wait_with_output().unwrap().status.code(), Some(6));
-    ends(&scene, &["run", "--agent", "inbox-bot", "--", "true"], 6);
+    run_ends(&scene, "inbox-bot", &["true"], 6);
 
     scene.shut_down().unwrap();
     for args in [

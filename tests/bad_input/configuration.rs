@@ -1,7 +1,8 @@
 //! Files that are wrong, were edited, or were forged.
 
-use crate::{assert_refused, assert_works, ends, status};
+use crate::{READ, assert_works, ends, run_ends, status};
 use countersign_testkit::Scene;
+use countersign_testkit::scene::said;
 use countersign_testkit::upstream::{Reply, Upstream};
 use std::fs;
 
@@ -102,8 +103,8 @@ fn what_was_shown_is_accepted_and_not_what_is_on_disk_by_then() {
         .unwrap();
     scene.authority.approve(from).unwrap();
     assert!(accept.wait_with_output().unwrap().status.success());
-    ends(&scene, &["run", "--agent", "shown", "--", "true"], 0);
-    let told = ends(&scene, &["run", "--agent", "smuggled", "--", "true"], 1);
+    run_ends(&scene, "shown", &["true"], 0);
+    let told = run_ends(&scene, "smuggled", &["true"], 1);
     assert!(told.contains("No agent smuggled"), "{told}");
     assert_eq!(status(&scene)["config_changed"], true);
 }
@@ -168,7 +169,7 @@ fn an_accepted_state_that_was_forged_removed_or_rolled_back_denies_and_says_so()
         scene.start_again().unwrap();
         scene.authority.wait_for(sentence, 0).unwrap();
         assert!(status(&scene)["config"].is_null());
-        let told = ends(&scene, &["run", "--agent", "inbox-bot", "--", "true"], 1);
+        let told = run_ends(&scene, "inbox-bot", &["true"], 1);
         assert!(told.contains("No configuration is in force"), "{told}");
     }
     assert_eq!(scene.mailbox.upstream.seen().len(), 0);
@@ -178,17 +179,24 @@ fn an_accepted_state_that_was_forged_removed_or_rolled_back_denies_and_says_so()
     scene.shut_down().unwrap();
     scene.start_again().unwrap();
     assert_works(&scene);
-    assert_refused_without_account(&mut scene, &text);
 }
 
-/// An account that is taken away is gone for a run that is under way, too.
-fn assert_refused_without_account(scene: &mut Scene, text: &str) {
+#[test]
+fn an_account_that_is_taken_away_is_gone_for_a_run_that_is_under_way() {
+    let mut scene = Scene::start(3).unwrap();
+    let folder = scene.work().unwrap();
+    let script = format!("{READ}; until [ -e go ]; do sleep 0.05; done; {READ}");
+    let run = scene.run(&["sh", "-c", &script]).unwrap();
+    let text = scene.read_config().unwrap();
     scene
         .accept(&text.replace("accounts = [\"mail\"]", "accounts = []"))
         .unwrap();
-    let told = scene.script(crate::READ).unwrap();
-    assert!(!told.contains("status=200"), "{told}");
-    scene.accept(text).unwrap();
-    assert_works(scene);
-    let _ = assert_refused;
+    scene
+        .desktop
+        .person()
+        .write(&folder.join("go"), "")
+        .unwrap();
+    let told = said(&run.wait_with_output().unwrap());
+    assert_eq!(told.matches("status=200").count(), 1, "{told}");
+    assert_eq!(scene.mailbox.upstream.seen().len(), 1);
 }

@@ -1,6 +1,6 @@
 //! A keyring that is not there, is locked, or locks half-way.
 
-use crate::{READ, assert_refused, assert_works, requests};
+use crate::{READ, assert_refused, assert_works, outcome_of};
 use countersign_testkit::desktop::{Desktop, Keyring, Options};
 use countersign_testkit::{Authority, Scene, random};
 use std::time::Duration;
@@ -85,11 +85,10 @@ fn a_keyring_that_locks_half_way_denies_until_it_is_open_again() {
     scene.desktop.lock_keyring().unwrap();
     std::thread::sleep(CACHE);
     assert_refused(&scene, "locked");
-    let newest = requests(&scene)[0].clone();
-    let outcome = &newest["settled"]["outcome"];
+    let outcome = outcome_of(&scene, "maxResults=3").to_string();
     assert!(
-        outcome.to_string().contains("locked"),
-        "the record says that nothing left: {newest}"
+        outcome.contains("not-sent") && outcome.contains("locked"),
+        "the record says that nothing left: {outcome}"
     );
 
     unlock(&scene.desktop);

@@ -10,8 +10,10 @@ mod keyring;
 mod machine;
 mod upstream;
 
+use countersign_testkit::programs;
 use countersign_testkit::scene::{Scene, said};
 use serde_json::Value;
+use std::time::Duration;
 
 /// A routine read, with its status after the body.
 const READ: &str = "curl -sS --max-time 20 -w ' status=%{http_code}\\n' 'https://gmail.googleapis.com/gmail/v1/users/me/messages?maxResults=3'";
@@ -60,4 +62,55 @@ fn requests(scene: &Scene) -> Vec<Value> {
     entries
         .filter(|entry| entry["event"]["kind"] == "requested")
         .collect()
+}
+
+/// The reason on record of the newest request whose target holds this text. The
+/// record of a refusal comes a moment after the refusal.
+fn reason_of(scene: &Scene, target: &str) -> String {
+    for _ in 0..100 {
+        let all = requests(scene);
+        let newest = all.iter().find(|r| {
+            let stated = r["event"]["target"].as_str();
+            stated.is_some_and(|t| t.contains(target))
+        });
+        if let Some(reason) = newest.and_then(|r| r["event"]["reason"].as_str()) {
+            return reason.to_owned();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{target} was not refused");
+}
+
+/// What became of the newest request whose target holds this text. The record
+/// after comes a moment after the reply.
+fn outcome_of(scene: &Scene, target: &str) -> Value {
+    for _ in 0..100 {
+        let all = requests(scene);
+        let holds = |r: &&Value| {
+            r["event"]["target"]
+                .as_str()
+                .is_some_and(|t| t.contains(target))
+        };
+        let found = all
+            .iter()
+            .find(holds)
+            .unwrap_or_else(|| panic!("no {target} in {all:#?}"));
+        if !found["settled"].is_null() {
+            return found["settled"].clone();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{target} has no outcome");
+}
+
+/// Starts a command as this agent, whose end must have this code; what it said.
+fn run_ends(scene: &Scene, agent: &str, argv: &[&str], code: i32) -> String {
+    let mut command = scene
+        .desktop
+        .command(programs::built("countersign").unwrap());
+    command.args(["run", "--agent", agent, "--"]).args(argv);
+    let output = command.current_dir(scene.work().unwrap()).output().unwrap();
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(code), "{argv:?}: {told}");
+    told
 }

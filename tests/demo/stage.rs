@@ -45,6 +45,23 @@ impl Stage {
         writeln!(self.words, "{line}")
     }
 
+    /// Cuts the part of the last picture out that the README shows: so many
+    /// pixels wide and high, from there.
+    pub(crate) fn cut_out(&self, name: &str, from: (i32, i32), size: (i32, i32)) -> io::Result<()> {
+        let last = format!("{:02}-{name}.png", self.pictures);
+        let region = format!("{}x{}+{}+{}", size.0, size.1, from.0, from.1);
+        let cut = std::process::Command::new("convert")
+            .arg(self.folder.join("screenshots").join(last))
+            .args(["-crop", &region, "+repage"])
+            .arg(self.folder.join("question.png"))
+            .status()?;
+        if cut.success() {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!("convert: {cut}")))
+        }
+    }
+
     /// Takes a picture of the desktop; pictures are numbered in their order.
     pub(crate) fn picture(&mut self, name: &str) -> io::Result<()> {
         self.pictures += 1;

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 /// As many as the researcher's inbox lost.
 const MESSAGES: usize = 4312;
 const SOON: Duration = Duration::from_secs(60);
-/// Longer than the window asks a button to be held.
 /// The accessible name of the button that is held.
 const HOLD: &str = "Hold to approve: hold for a second";
+/// Longer than the window asks a button to be held.
 const HELD: Duration = Duration::from_millis(1600);
 /// Longer than an answer is ignored after a question is shown.
 const READ_IT: Duration = Duration::from_millis(1000);
@@ -43,14 +43,23 @@ pub(crate) fn play(mut stage: Stage) -> io::Result<()> {
         mailbox,
         forum,
     };
-    play.set_up(&mail_key, &forum_key)?;
-    play.inbox()?;
-    play.resume()?;
-    play.forum()?;
+    if let Err(why) = play.acts(&mail_key, &forum_key) {
+        let screen = play.authority.screen();
+        return Err(io::Error::other(format!(
+            "{why}; the authority said: {screen}"
+        )));
+    }
     play.leave()
 }
 
 impl Play {
+    fn acts(&mut self, mail_key: &str, forum_key: &str) -> io::Result<()> {
+        self.set_up(mail_key, forum_key)?;
+        self.inbox()?;
+        self.resume()?;
+        self.forum()
+    }
+
     fn set_up(&mut self, mail_key: &str, forum_key: &str) -> io::Result<()> {
         let config = self.stage.desktop.path("home").join(".config/countersign");
         let person = self.stage.desktop.person();
@@ -140,6 +149,12 @@ effects."POST /posts" = ["publish"]
         self.stage.say("Denied by a click. All 4,312 messages are there. It goes on, from three processes at once: one message each, to the bin.")?;
         std::thread::sleep(READ_IT);
         self.stage.picture("trash-asks")?;
+        let (x, y) = self
+            .stage
+            .desktop
+            .wait_for("Approve", "push button", SOON)?;
+        self.stage
+            .cut_out("trash-asks", (x - 276, y - 108), (430, 142))?;
         self.stage
             .desktop
             .click_on("Approve", "push button", SOON)?;
