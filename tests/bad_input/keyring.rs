@@ -3,6 +3,8 @@
 use crate::{READ, assert_refused, assert_works, outcome_of};
 use countersign_testkit::desktop::{Desktop, Keyring, Options};
 use countersign_testkit::{Authority, Scene, random};
+use std::io::Write as _;
+use std::process::Stdio;
 use std::time::Duration;
 
 /// Nothing that was read is used longer than this, by the vault's promise.
@@ -96,13 +98,15 @@ fn a_keyring_that_locks_half_way_denies_until_it_is_open_again() {
     assert!(told.contains("status=200"), "{told}");
 }
 
-/// Somebody asks for a secret, and the human answers the keyring's prompt.
+/// Somebody stores a secret, and the human answers the keyring's prompt.
 fn unlock(desktop: &Desktop) {
     let mut asks = desktop
         .command("secret-tool")
-        .args(["lookup", "for", "nothing"])
+        .args(["store", "--label=test", "for", "the test"])
+        .stdin(Stdio::piped())
         .spawn()
         .unwrap();
+    asks.stdin.take().unwrap().write_all(b"kept").unwrap();
     desktop
         .wait_for("Unlock Login Keyring", "", Duration::from_secs(20))
         .unwrap();
