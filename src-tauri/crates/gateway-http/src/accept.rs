@@ -2,6 +2,7 @@
 //! they ask for a tunnel. There are no tunnels: CONNECT is answered, TLS ends
 //! here under the run's CA, and every request inside is judged.
 
+use crate::agent::{After, Agent};
 use crate::forward;
 use crate::gate::Gate;
 use crate::head::{Head, NoHead};
@@ -9,7 +10,8 @@ use crate::normalise::{self, Via};
 use crate::problem::Problem;
 use crate::refuse::{No, reject, tell, tell_no};
 use crate::run::Run;
-use crate::wire::{After, Agent, Io};
+use crate::two;
+use crate::wire::{self, Connection, Io};
 use bytes::{Buf as _, Bytes};
 use countersign_broker::Countersigner;
 use countersign_model::{Foreign, ReasonCode, RequestId};
@@ -51,11 +53,11 @@ pub(crate) async fn serve<C: Countersigner>(run: Arc<Run<C>>, source: impl Sourc
             accepted = source.next() => match accepted {
                 Ok((io, gate)) if connections.len() < run.limits.connections => {
                     let run = Arc::clone(&run);
-                    connections.spawn(async move { requests(&run, Agent::new(io), Via::Proxy, gate).await });
+                    connections.spawn(async move { requests(&run, Connection::new(io), Via::Proxy, gate).await });
                 }
                 Ok((io, _)) if connections.len() < run.limits.connections * 2 => {
                     let run = Arc::clone(&run);
-                    connections.spawn(async move { too_many(&run, Agent::new(io)).await });
+                    connections.spawn(async move { too_many(&run, Connection::new(io)).await });
                 }
                 Ok(_) => {}
                 // Out of descriptors, most likely: others must end first.
@@ -79,7 +81,7 @@ async fn wait_for_change(cut: &CancellationToken) {
     cut.cancelled().await;
 }
 
-async fn too_many<C: Countersigner>(run: &Run<C>, mut agent: Agent) {
+async fn too_many<C: Countersigner>(run: &Run<C>, mut agent: Connection) {
     let Ok(id) = run.port.new_request() else {
         return;
     };
@@ -98,7 +100,7 @@ async fn too_many<C: Countersigner>(run: &Run<C>, mut agent: Agent) {
     };
     if agent
         .writer
-        .send(&problem.response(true, false))
+        .send(&wire::answer(&problem.whole(), true, false))
         .await
         .is_ok()
     {
@@ -107,7 +109,7 @@ async fn too_many<C: Countersigner>(run: &Run<C>, mut agent: Agent) {
 }
 
 /// Reads and answers one request after the other.
-async fn requests<C: Countersigner>(run: &Run<C>, mut agent: Agent, via: Via, gate: Gate) {
+async fn requests<C: Countersigner>(run: &Run<C>, mut agent: Connection, via: Via, gate: Gate) {
     loop {
         let stop = run.port.cut(&run.id);
         // While the stop is engaged, a new connection is told so; one that
@@ -129,7 +131,7 @@ async fn requests<C: Countersigner>(run: &Run<C>, mut agent: Agent, via: Via, ga
         if head.method == "CONNECT" && matches!(via, Via::Proxy) {
             return Box::pin(tunnel(run, agent, &head)).await;
         }
-        match forward::one(run, &mut agent, &head, &via).await {
+        match forward::one(run, &mut Agent::One(&mut agent), &head, &via).await {
             After::Keep => {}
             After::Close => return agent.close().await,
             After::Abort => return,
@@ -138,7 +140,12 @@ async fn requests<C: Countersigner>(run: &Run<C>, mut agent: Agent, via: Via, ga
 }
 
 /// A head that is too large, too slow, or ambiguous.
-async fn unreadable<C: Countersigner>(run: &Run<C>, mut agent: Agent, via: &Via, why: &NoHead) {
+async fn unreadable<C: Countersigner>(
+    run: &Run<C>,
+    mut agent: Connection,
+    via: &Via,
+    why: &NoHead,
+) {
     let Ok(id) = run.port.new_request() else {
         return;
     };
@@ -168,7 +175,7 @@ async fn unreadable<C: Countersigner>(run: &Run<C>, mut agent: Agent, via: &Via,
     };
     if agent
         .writer
-        .send(&problem.response(true, false))
+        .send(&wire::answer(&problem.whole(), true, false))
         .await
         .is_ok()
     {
@@ -178,7 +185,7 @@ async fn unreadable<C: Countersigner>(run: &Run<C>, mut agent: Agent, via: &Via,
 
 /// CONNECT: the host must be one that the run's CA vouches for; then TLS ends
 /// here, and its server name must be that host.
-async fn tunnel<C: Countersigner>(run: &Run<C>, mut agent: Agent, head: &Head) {
+async fn tunnel<C: Countersigner>(run: &Run<C>, mut agent: Connection, head: &Head) {
     let stop = run.port.cut(&run.id);
     let id = match run.port.new_request() {
         Ok(id) => id,
@@ -187,7 +194,9 @@ async fn tunnel<C: Countersigner>(run: &Run<C>, mut agent: Agent, head: &Head) {
     let (host, port) = match place(run, head) {
         Ok(place) => place,
         Err(no) => {
-            if tell_no(run, &mut agent, head, &Via::Proxy, &id, no).await != After::Abort {
+            if tell_no(run, &mut Agent::One(&mut agent), head, &Via::Proxy, &id, no).await
+                != After::Abort
+            {
                 agent.close().await;
             }
             return;
@@ -206,13 +215,18 @@ async fn tunnel<C: Countersigner>(run: &Run<C>, mut agent: Agent, head: &Head) {
         () = stop.cancelled() => return,
         tls = handshake => tls,
     };
-    if let Ok(Some(tls)) = tls {
-        requests(run, Agent::new(tls), Via::Tunnel { host, port }, Gate::Open).await;
+    let via = Via::Tunnel { host, port };
+    match tls {
+        Ok(Some((tls, Version::One))) => {
+            requests(run, Connection::new(tls), via, Gate::Open).await;
+        }
+        Ok(Some((tls, Version::Two))) => two::serve(run, tls, via).await,
+        Ok(None) | Err(_) => {}
     }
 }
 
-async fn refuse(mut agent: Agent, head: &Head, problem: &Problem) {
-    if tell(&mut agent, head, problem).await != After::Abort {
+async fn refuse(mut agent: Connection, head: &Head, problem: &Problem) {
+    if tell(&mut Agent::One(&mut agent), head, problem).await != After::Abort {
         agent.close().await;
     }
 }
@@ -253,14 +267,20 @@ fn place<C: Countersigner>(run: &Run<C>, head: &Head) -> Result<(String, u16), N
     })
 }
 
+/// Which HTTP was agreed on inside a tunnel.
+enum Version {
+    One,
+    Two,
+}
+
 /// Ends TLS as the host. `None` when it does not come about; what can be said
 /// of that is in the record, for there is no channel to say it on.
 async fn end_tls<C: Countersigner>(
     run: &Run<C>,
-    agent: Agent,
+    agent: Connection,
     id: &RequestId,
     host: &str,
-) -> Option<Io> {
+) -> Option<(Io, Version)> {
     let (io, read) = agent.into_inner();
     let target = || Foreign::new(format!("CONNECT {host}"));
     let Ok(hello) = LazyConfigAcceptor::new(Acceptor::default(), Rewound { read, io }).await else {
@@ -288,7 +308,11 @@ async fn end_tls<C: Countersigner>(
     }
     let config = run.ca.server_config(host).ok()?;
     let tls = hello.into_stream(config).await.ok()?;
-    Some(Box::new(tls))
+    let version = match tls.get_ref().1.alpn_protocol() {
+        Some(b"h2") => Version::Two,
+        _ => Version::One,
+    };
+    Some((Box::new(tls), version))
 }
 
 /// A stream of which some was read already.

@@ -1,5 +1,6 @@
 //! What the broker is asked, and how an agent is kept while it waits.
 
+use crate::agent::{Agent, Reader, Writer};
 use crate::body::{self, Decoded, NotRead};
 use crate::forward::not_read;
 use crate::head::Head;
@@ -7,7 +8,7 @@ use crate::headers;
 use crate::refuse::No;
 use crate::run::Run;
 use crate::send::Body;
-use crate::wire::Agent;
+use crate::wire::CONTINUE;
 use countersign_broker::{Countersigner, Submission};
 use countersign_catalogue::{BodyView, Kind, RequestView};
 use countersign_model::{Account, Action, BodyCommitment, ExactRequest, RequestId};
@@ -15,7 +16,6 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::time::{Instant, interval_at, sleep};
 
-pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// A client that closes its half right after a request still gets a reply that
 /// comes at once; one that is gone while a human is asked has withdrawn.
 const WATCH_AFTER: Duration = Duration::from_secs(1);
@@ -91,7 +91,7 @@ pub(crate) fn submission<C: Countersigner>(
 /// notices when the agent is gone.
 pub(crate) async fn ask<C: Countersigner>(
     run: &Run<C>,
-    agent: &mut Agent,
+    agent: &mut Agent<'_>,
     head: &Head,
     submission: Submission,
 ) -> Result<C::Permit, No> {
@@ -121,7 +121,16 @@ pub(crate) async fn ask<C: Countersigner>(
         Instant::now() + run.limits.keep_awake,
         run.limits.keep_awake,
     );
-    let Agent { reader, writer } = agent;
+    let (reader, writer) = match agent.split() {
+        (Reader::One(reader), Writer::One(writer)) => (reader, writer),
+        (_, Writer::Two(writer)) => {
+            return tokio::select! { biased;
+                decided = &mut deciding => decided.map_err(No::Recorded),
+                () = writer.hung_up() => Err(No::HungUp),
+            };
+        }
+        (Reader::Two(_), Writer::One(_)) => return Err(No::HungUp),
+    };
     let mut gone = pin!(async {
         sleep(WATCH_AFTER).await;
         reader.hung_up().await;

@@ -2,9 +2,10 @@
 //! piece by piece, hashed on the way.
 
 use crate::Limits;
+use crate::agent::Reader;
 use crate::head::{Framing, Head};
 use crate::limits::Budget;
-use crate::wire::{NoBody, Reader};
+use crate::wire::NoBody;
 use bytes::{Bytes, BytesMut};
 use countersign_model::Digest;
 use flate2::write::{GzDecoder, ZlibDecoder};
@@ -37,7 +38,7 @@ pub(crate) enum NotRead {
 
 /// Reads a body to its end, within the limits.
 pub(crate) async fn read_whole(
-    reader: &mut Reader,
+    mut reader: Reader<'_>,
     head: &Head,
     limits: &Limits,
     budget: &Budget,
@@ -230,7 +231,7 @@ impl http_body::Body for UpBody {
 
 /// Moves a body from the agent to the upstream, counting and hashing it.
 pub(crate) async fn pump(
-    reader: &mut Reader,
+    mut reader: Reader<'_>,
     to: mpsc::Sender<Result<Bytes, NoBody>>,
     idle: Duration,
     progress: &Progress,

@@ -201,7 +201,7 @@ impl RunCa {
             .map_err(CaError::new)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Always(Arc::new(certified))));
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
 }

@@ -37,8 +37,15 @@ fn client_config(roots: RootCertStore) -> Option<Arc<ClientConfig>> {
         .ok()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Some(Arc::new(config))
+}
+
+/// A connection, and which HTTP was agreed on.
+pub(crate) struct Dialled {
+    pub(crate) io: Io,
+    /// HTTP/2, not 1.1.
+    pub(crate) two: bool,
 }
 
 /// Opens connections, and knows which CAs vouch for whom.
@@ -57,11 +64,14 @@ impl Dialler {
     }
 
     /// Opens a connection to the route's host, and to nobody else.
-    pub(crate) async fn dial(&self, route: &Route, account: &Account) -> Result<Io, Failed> {
+    pub(crate) async fn dial(&self, route: &Route, account: &Account) -> Result<Dialled, Failed> {
         let tcp = connect(route, account).await?;
         let _ = tcp.set_nodelay(true);
         if route.scheme == Scheme::Http {
-            return Ok(Box::new(tcp));
+            return Ok(Dialled {
+                io: Box::new(tcp),
+                two: false,
+            });
         }
         let config = self.tls(route, account)?;
         let name = ServerName::try_from(route.host.clone())
@@ -72,7 +82,10 @@ impl Dialler {
         let tls = tls.map_err(|_| {
             Failed::NotSent("The service could not prove over TLS that it is who it should be.")
         })?;
-        Ok(Box::new(tls))
+        Ok(Dialled {
+            two: tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+            io: Box::new(tls),
+        })
     }
 
     fn tls(&self, route: &Route, account: &Account) -> Result<Arc<ClientConfig>, Failed> {

@@ -1,7 +1,8 @@
 //! The way of a request: normalise, recognise, decide, redeem, send once, pass
 //! the reply on, settle. Read this file first.
 
-use crate::ask::{self, CONTINUE};
+use crate::agent::{After, Agent};
+use crate::ask;
 use crate::assign;
 use crate::body::{self, NotRead, Progress, Whole};
 use crate::head::{Framing, Head};
@@ -13,7 +14,7 @@ use crate::run::Run;
 use crate::send::{self, Body, Judged};
 use crate::settle::Afterwards;
 use crate::upstream::Failed;
-use crate::wire::{After, Agent, NoBody};
+use crate::wire::NoBody;
 use countersign_broker::{AccountView, Countersigner};
 use countersign_model::{ExactRequest, HeaderField, ReasonCode, Refusal, RequestId};
 use std::pin::pin;
@@ -28,7 +29,7 @@ const GRACE: Duration = Duration::from_millis(200);
 /// Answers one request whose head was read.
 pub(crate) async fn one<C: Countersigner>(
     run: &Run<C>,
-    agent: &mut Agent,
+    agent: &mut Agent<'_>,
     head: &Head,
     via: &Via,
 ) -> After {
@@ -57,7 +58,7 @@ pub(crate) async fn one<C: Countersigner>(
 async fn judge<C: Countersigner>(
     run: &Run<C>,
     id: &RequestId,
-    agent: &mut Agent,
+    agent: &mut Agent<'_>,
     head: &Head,
     via: &Via,
 ) -> Result<Judged, No> {
@@ -97,13 +98,13 @@ async fn judge<C: Countersigner>(
         _ if needs_body => {
             if expects_continue {
                 agent
-                    .writer
-                    .send(CONTINUE)
+                    .writer()
+                    .carry_on()
                     .await
                     .map_err(|_| No::ours(ReasonCode::Withdrawn))?;
             }
             Body::Whole(
-                body::read_whole(&mut agent.reader, head, &run.limits, &run.budget)
+                body::read_whole(agent.reader(), head, &run.limits, &run.budget)
                     .await
                     .map_err(not_read)?,
             )
@@ -189,7 +190,7 @@ pub(crate) fn not_read(why: NotRead) -> No {
 /// From leave to send to the record after.
 async fn carry<C: Countersigner>(
     run: &Run<C>,
-    agent: &mut Agent,
+    agent: &mut Agent<'_>,
     head: &Head,
     judged: Judged,
     stop: &CancellationToken,
@@ -217,7 +218,7 @@ async fn carry<C: Countersigner>(
     };
     after.settle(ended);
     match ended {
-        Ok(true) if agent.reader.body_is_done() => After::Keep,
+        Ok(true) if agent.reader().body_is_done() => After::Keep,
         Ok(_) => After::Close,
         Err(_) if progress.replied.load(Ordering::Relaxed) => After::Abort,
         Err(failed) => {

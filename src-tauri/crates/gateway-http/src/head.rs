@@ -96,13 +96,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Head, NoHead> {
             value: h.value.to_vec(),
         })
         .collect();
-    for name in SINGLE {
-        if headers.iter().filter(|h| h.name == name).count() > 1 {
-            return Err(NoHead::Malformed(
-                "a header that may stand once stands twice",
-            ));
-        }
-    }
+    single(&headers)?;
     let http_11 = version == 1;
     let mut head = Head {
         method: method.to_owned(),
@@ -119,6 +113,75 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Head, NoHead> {
         .any(|value| value.split(|&b| b == b',').any(is_close));
     head.keep_alive &= !closes;
     Ok(head)
+}
+
+/// The head of a request of HTTP/2 (RFC 9113 section 8.3), whose pseudo-headers
+/// `h2` has checked. `Host` stands for `:authority`, which it must equal where
+/// there are both. In `Err`, what can be said of it besides.
+pub(crate) fn of_http2(
+    parts: &http::request::Parts,
+    ends: bool,
+) -> Result<Head, (Box<Head>, NoHead)> {
+    let mut headers: Vec<HeaderField> = parts
+        .headers
+        .iter()
+        .map(|(name, value)| HeaderField {
+            name: name.as_str().to_owned(),
+            value: value.as_bytes().to_vec(),
+        })
+        .collect();
+    let mut doubt = None;
+    if let Some(authority) = parts.uri.authority() {
+        let stated = headers.iter().find(|h| h.name == "host");
+        match stated {
+            Some(host) if host.value != authority.as_str().as_bytes() => {
+                doubt = Some("the Host header is not the :authority");
+            }
+            Some(_) => {}
+            None => headers.push(HeaderField {
+                name: "host".into(),
+                value: authority.as_str().as_bytes().to_vec(),
+            }),
+        }
+    }
+    if parts.uri.scheme_str() != Some("https") {
+        doubt = Some("the :scheme is not https");
+    }
+    let target = parts.uri.path_and_query().map_or("", |p| p.as_str());
+    let mut head = Head {
+        method: parts.method.as_str().to_owned(),
+        target: target.to_owned(),
+        http_11: true,
+        headers,
+        framing: Framing::None,
+        keep_alive: true,
+    };
+    let framed = single(&head.headers).and_then(|()| match framing(&head) {
+        Ok(Framing::None) if !ends => Ok(Framing::Chunked),
+        Ok(Framing::Length(n)) if ends && n > 0 => {
+            Err(NoHead::Malformed("its Content-Length is not its length"))
+        }
+        framing => framing,
+    });
+    match (framed, doubt) {
+        (_, Some(doubt)) => Err((Box::new(head), NoHead::Malformed(doubt))),
+        (Err(no), None) => Err((Box::new(head), no)),
+        (Ok(framing), None) => {
+            head.framing = framing;
+            Ok(head)
+        }
+    }
+}
+
+fn single(headers: &[HeaderField]) -> Result<(), NoHead> {
+    for name in SINGLE {
+        if headers.iter().filter(|h| h.name == name).count() > 1 {
+            return Err(NoHead::Malformed(
+                "a header that may stand once stands twice",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// RFC 9112 section 6.3, without its allowances.

@@ -1,7 +1,7 @@
 //! The HTTP enforcement point: a forward proxy that judges before it injects.
 //!
-//! An agent's run speaks HTTP/1.1 to it on a socket of its own, as to any proxy.
-//! CONNECT is answered, but there is no tunnel: TLS ends here, under a CA that
+//! An agent's run speaks HTTP/1.1 to it on a socket of its own, as to any proxy,
+//! and HTTP/2 inside a tunnel if it likes. CONNECT is answered, but there is no tunnel: TLS ends here, under a CA that
 //! exists in memory for this run alone, and every request is read, recognised,
 //! judged by the broker, recorded, and only then sent, once, with the real
 //! credential. `forward.rs` is that way from top to bottom.
@@ -29,6 +29,7 @@
 //! `Upgrade` is `unsupported`, and an unasked 101 is a failed upstream.
 
 mod accept;
+mod agent;
 mod ask;
 mod assign;
 mod body;
@@ -49,6 +50,7 @@ mod run;
 mod scrub;
 mod send;
 mod settle;
+mod two;
 mod upstream;
 mod wire;
 

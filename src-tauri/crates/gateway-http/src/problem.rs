@@ -1,7 +1,9 @@
 //! What an agent reads when it is refused: RFC 9457, with a sentence that tells
 //! a model what to do. Never a word that somebody else wrote (G7).
 
+use crate::agent::Whole;
 use countersign_model::{ReasonCode, Refusal, RequestId};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 /// A refusal, ready to be written.
 #[derive(Debug, Clone)]
@@ -33,10 +35,10 @@ impl Problem {
     }
 
     /// 502 where we failed to get a reply that could be passed on, else 403.
-    pub(crate) const fn status(&self) -> u16 {
+    pub(crate) const fn status(&self) -> StatusCode {
         match self.reason {
-            ReasonCode::Upstream | ReasonCode::ReplyHeldCredential => 502,
-            _ => 403,
+            ReasonCode::Upstream | ReasonCode::ReplyHeldCredential => StatusCode::BAD_GATEWAY,
+            _ => StatusCode::FORBIDDEN,
         }
     }
 
@@ -50,43 +52,34 @@ impl Problem {
         }
     }
 
-    /// The whole response. `with_body` is false for HEAD, whose answer has the
-    /// length of the body that it leaves out.
-    pub(crate) fn response(&self, with_body: bool, keep_alive: bool) -> Vec<u8> {
+    /// The answer, but for what frames it.
+    pub(crate) fn whole(&self) -> Whole {
         let code = self.reason.code();
         let mut body = serde_json::json!({
             "type": format!("urn:countersign:{code}"),
             "title": self.title(),
-            "status": self.status(),
+            "status": self.status().as_u16(),
             "detail": self.detail,
             "reason": code,
         });
+        let mut headers = HeaderMap::new();
+        let mut set = |name: &'static str, value: HeaderValue| headers.insert(name, value);
+        set(
+            "content-type",
+            HeaderValue::from_static("application/problem+json"),
+        );
+        set("cache-control", HeaderValue::from_static("no-store"));
         if let (Some(id), Some(map)) = (&self.request, body.as_object_mut()) {
             map.insert("request".into(), id.as_str().into());
+            if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+                set("countersign-request", value);
+            }
         }
-        let body = body.to_string();
-        let phrase = if self.status() == 502 {
-            "Bad Gateway"
-        } else {
-            "Forbidden"
-        };
-        let mut out = format!(
-            "HTTP/1.1 {} {phrase}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\ncache-control: no-store\r\n",
-            self.status(),
-            body.len(),
-        );
-        if let Some(id) = &self.request {
-            out.push_str(&format!("countersign-request: {id}\r\n"));
+        Whole {
+            status: self.status(),
+            headers,
+            body: body.to_string().into(),
         }
-        out.push_str(if keep_alive {
-            "\r\n"
-        } else {
-            "connection: close\r\n\r\n"
-        });
-        if with_body {
-            out.push_str(&body);
-        }
-        out.into_bytes()
     }
 }
 
@@ -98,7 +91,7 @@ mod tests {
     fn a_refusal_says_what_to_do_and_which_request_it_was() {
         let id = RequestId::from_random([3; 10]);
         let problem = Problem::new(Some(id.clone()), ReasonCode::DeniedByHuman);
-        let text = String::from_utf8(problem.response(true, true)).unwrap();
+        let text = String::from_utf8(crate::wire::answer(&problem.whole(), true, true)).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 403 Forbidden\r\n"));
         assert!(head.contains("content-type: application/problem+json"));
@@ -113,6 +106,9 @@ mod tests {
 
     #[test]
     fn an_upstream_that_fails_is_not_called_a_refusal() {
-        assert_eq!(Problem::new(None, ReasonCode::Upstream).status(), 502);
+        assert_eq!(
+            Problem::new(None, ReasonCode::Upstream).status(),
+            StatusCode::BAD_GATEWAY
+        );
     }
 }

@@ -1,12 +1,15 @@
 //! How a refusal reaches the record and the agent.
 
+use crate::agent::{After, Agent, Whole};
 use crate::head::Head;
 use crate::normalise::{Doubt, Via};
 use crate::problem::Problem;
 use crate::run::Run;
-use crate::wire::{After, Agent};
+
+use bytes::Bytes;
 use countersign_broker::{Countersigner, Rejected};
 use countersign_model::{Foreign, ReasonCode, Refusal, RequestId};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 /// Why a request is not sent.
 #[derive(Debug)]
@@ -50,7 +53,7 @@ const PLACEHOLDER: &str =
 /// Records what is ours to record, and answers.
 pub(crate) async fn tell_no<C: Countersigner>(
     run: &Run<C>,
-    agent: &mut Agent,
+    agent: &mut Agent<'_>,
     head: &Head,
     via: &Via,
     id: &RequestId,
@@ -74,23 +77,36 @@ pub(crate) async fn tell_no<C: Countersigner>(
         No::HungUp => After::Abort,
         No::Placeholder => {
             let keep = head.keep_alive && agent.discard_small_body().await;
-            let reply = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\ncache-control: no-store\r\ncountersign-request: {id}\r\n{}\r\n{PLACEHOLDER}",
-                PLACEHOLDER.len(),
-                if keep { "" } else { "connection: close\r\n" },
-            );
-            after(agent.writer.send(reply.as_bytes()).await.is_ok(), keep)
+            let mut headers = HeaderMap::new();
+            headers.insert("content-type", HeaderValue::from_static("application/json"));
+            headers.insert("cache-control", HeaderValue::from_static("no-store"));
+            if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+                headers.insert("countersign-request", value);
+            }
+            let reply = Whole {
+                status: StatusCode::OK,
+                headers,
+                body: Bytes::from_static(PLACEHOLDER.as_bytes()),
+            };
+            after(
+                agent.writer().answer(&reply, true, keep).await.is_ok(),
+                keep,
+            )
         }
     }
 }
 
 /// Answers a request that was refused and recorded.
-pub(crate) async fn tell(agent: &mut Agent, head: &Head, problem: &Problem) -> After {
+pub(crate) async fn tell(agent: &mut Agent<'_>, head: &Head, problem: &Problem) -> After {
     let may_keep =
         head.keep_alive && problem.reason != ReasonCode::Stopped && head.first("expect").is_none();
     let keep = may_keep && agent.discard_small_body().await;
-    let reply = problem.response(head.method != "HEAD", keep);
-    after(agent.writer.send(&reply).await.is_ok(), keep)
+    let with_body = head.method != "HEAD";
+    let sent = agent
+        .writer()
+        .answer(&problem.whole(), with_body, keep)
+        .await;
+    after(sent.is_ok(), keep)
 }
 
 const fn after(sent: bool, keep: bool) -> After {

@@ -5,10 +5,11 @@
 //! no coding at all; the coding is undone here and the agent gets plain bytes.
 //! Trailers are dropped: HTTP/1.1 lets a recipient, and nothing needs them.
 
+use crate::agent::Writer;
 use crate::body::Progress;
 use crate::scrub::{Needles, Scrubber};
 use crate::upstream::{Exchange, Failed};
-use crate::wire::Writer;
+use crate::wire::{write_fields, write_status};
 use bytes::{Bytes, BytesMut};
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::{HeaderMap, Response, StatusCode, header};
@@ -50,6 +51,8 @@ const STRIPPED: &[&str] = &[
 /// A gzip byte stands for at most 1032 others, so that no step of undoing it
 /// takes more than this many times that.
 const UNZIP_STEP: usize = 128;
+/// How much may wait to be sent.
+const MOST_UNSENT: usize = 32 << 10;
 
 /// What is known of the agent's side of the exchange.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +72,7 @@ pub(crate) async fn deliver(
     head: Response<()>,
     up: &mut Exchange,
     needles: &Needles,
-    writer: &mut Writer,
+    writer: Writer<'_>,
     side: Side,
     progress: &Progress,
 ) -> Result<bool, Failed> {
@@ -95,9 +98,9 @@ pub(crate) async fn deliver(
     if !bodiless || status == StatusCode::NO_CONTENT {
         headers.remove(header::CONTENT_LENGTH);
     }
-    let mut out = BytesMut::with_capacity(2048);
-    write_fields(&headers, &mut out);
-    if needles.in_whole(&out) {
+    let mut fields = BytesMut::with_capacity(2048);
+    write_fields(&headers, &mut fields);
+    if needles.in_whole(&fields) {
         return Err(Failed::HeldCredential);
     }
     let framing = match length {
@@ -107,69 +110,143 @@ pub(crate) async fn deliver(
         None => Framing::UntilClose,
     };
     let keep = side.keep_alive && framing != Framing::UntilClose;
-    let mut out = framed(status, &out, framing, keep, side);
+    let mut out = match writer {
+        Writer::One(_) => Out::new(
+            writer,
+            framed(status, &fields, framing, keep, side),
+            None,
+            framing,
+            progress,
+        ),
+        Writer::Two(_) => {
+            if let Framing::Length(length) = framing {
+                headers.insert(header::CONTENT_LENGTH, length.into());
+            }
+            let mut head = Response::new(());
+            *head.status_mut() = status;
+            *head.headers_mut() = headers;
+            let buffer = BytesMut::with_capacity(4096);
+            Out::new(writer, buffer, Some(head), framing, progress)
+        }
+    };
     let mut scrub = Scrubber::new(needles.clone());
-    let gone = |_| Failed::AgentGone;
     loop {
-        let ready = poll_fn(|cx| Poll::Ready(up.poll_frame(cx))).await;
-        let frame = match ready {
-            Poll::Ready(frame) => frame,
+        let ready = poll_fn(|cx| Poll::Ready(up.poll_piece(cx))).await;
+        let piece = match ready {
+            Poll::Ready(piece) => piece,
             Poll::Pending => {
-                if !out.is_empty() {
-                    progress.replied.store(true, Ordering::Relaxed);
-                    writer.send(&out).await.map_err(gone)?;
-                    out.clear();
-                }
-                timeout(side.idle, poll_fn(|cx| up.poll_frame(cx)))
+                out.flush().await?;
+                timeout(side.idle, poll_fn(|cx| up.poll_piece(cx)))
                     .await
                     .map_err(|_| Failed::Unknown("The service paused too long in its reply."))?
             }
         };
-        let Some(frame) = frame else { break };
-        let frame = frame
+        let Some(piece) = piece else { break };
+        let data = piece
             .map_err(|_| Failed::Unknown("The connection broke in the middle of the reply."))?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
         progress
             .received
             .fetch_add(data.len() as u64, Ordering::Relaxed);
         if matches!(unzip, Unzip::AsItIs) {
             let safe = scrub.push(data).map_err(|_| Failed::HeldCredential)?;
-            framing.write(&safe, &mut out);
+            out.data(safe).await?;
         } else {
             for step in data.chunks(UNZIP_STEP) {
                 let safe = scrub
                     .push(unzip.push(step)?)
                     .map_err(|_| Failed::HeldCredential)?;
-                framing.write(&safe, &mut out);
-                if out.len() >= 32 << 10 {
-                    progress.replied.store(true, Ordering::Relaxed);
-                    writer.send(&out).await.map_err(gone)?;
-                    out.clear();
-                }
+                out.data(safe).await?;
             }
-        }
-        if out.len() >= 32 << 10 {
-            progress.replied.store(true, Ordering::Relaxed);
-            writer.send(&out).await.map_err(gone)?;
-            out.clear();
         }
     }
     let last = scrub
         .push(unzip.finish()?)
         .map_err(|_| Failed::HeldCredential)?;
-    framing.write(&last, &mut out);
-    framing.write(
-        &scrub.finish().map_err(|_| Failed::HeldCredential)?,
-        &mut out,
-    );
-    if framing == Framing::Chunked {
-        out.extend_from_slice(b"0\r\n\r\n");
-    }
-    progress.replied.store(true, Ordering::Relaxed);
-    writer.send(&out).await.map_err(gone)?;
+    out.data(last).await?;
+    out.data(scrub.finish().map_err(|_| Failed::HeldCredential)?)
+        .await?;
+    out.end().await?;
     Ok(keep)
+}
+
+/// The reply on its way to the agent. Nothing leaves before there is a piece of
+/// body to go with it, or the upstream pauses: until then the agent can still be
+/// told that it was cut.
+struct Out<'a> {
+    to: Writer<'a>,
+    /// What waits to be sent: with HTTP/1.1 the head first.
+    buffer: BytesMut,
+    /// With HTTP/2, until it was sent.
+    head: Option<Response<()>>,
+    framing: Framing,
+    progress: &'a Progress,
+}
+
+impl<'a> Out<'a> {
+    const fn new(
+        to: Writer<'a>,
+        buffer: BytesMut,
+        head: Option<Response<()>>,
+        framing: Framing,
+        progress: &'a Progress,
+    ) -> Self {
+        Self {
+            to,
+            buffer,
+            head,
+            framing,
+            progress,
+        }
+    }
+
+    async fn data(&mut self, bytes: Bytes) -> Result<(), Failed> {
+        if bytes.is_empty() || self.framing == Framing::None {
+            return Ok(());
+        }
+        match self.to {
+            Writer::One(_) => self.framing.write(&bytes, &mut self.buffer),
+            Writer::Two(_) => self.buffer.extend_from_slice(&bytes),
+        }
+        if self.buffer.len() >= MOST_UNSENT {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Failed> {
+        if self.buffer.is_empty() && self.head.is_none() {
+            return Ok(());
+        }
+        self.progress.replied.store(true, Ordering::Relaxed);
+        let sent = match &mut self.to {
+            Writer::One(one) => {
+                let sent = one.send(&self.buffer).await;
+                self.buffer.clear();
+                sent
+            }
+            Writer::Two(two) => {
+                if let Some(head) = self.head.take() {
+                    two.begin(head, self.framing == Framing::None)
+                        .map_err(|_| Failed::AgentGone)?;
+                }
+                two.data(self.buffer.split().freeze()).await
+            }
+        };
+        sent.map_err(|_| Failed::AgentGone)
+    }
+
+    async fn end(mut self) -> Result<(), Failed> {
+        if self.framing == Framing::Chunked && matches!(self.to, Writer::One(_)) {
+            self.buffer.extend_from_slice(b"0\r\n\r\n");
+        }
+        self.flush().await?;
+        match &mut self.to {
+            Writer::Two(two) if self.framing != Framing::None => {
+                two.end().map_err(|_| Failed::AgentGone)
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 fn strip(headers: &mut HeaderMap) {
@@ -189,15 +266,6 @@ fn strip(headers: &mut HeaderMap) {
         .chain(STRIPPED.iter().copied())
     {
         headers.remove(name);
-    }
-}
-
-fn write_fields(headers: &HeaderMap, out: &mut BytesMut) {
-    for (name, value) in headers {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -228,8 +296,7 @@ impl Framing {
 /// The head as the agent gets it: our own reason phrase, our own framing.
 fn framed(status: StatusCode, fields: &[u8], framing: Framing, keep: bool, side: Side) -> BytesMut {
     let mut out = BytesMut::with_capacity(fields.len() + 4096);
-    let phrase = status.canonical_reason().unwrap_or("Status");
-    out.extend_from_slice(format!("HTTP/1.1 {} {phrase}\r\n", status.as_u16()).as_bytes());
+    write_status(status, &mut out);
     out.extend_from_slice(fields);
     match framing {
         Framing::Length(length) => {

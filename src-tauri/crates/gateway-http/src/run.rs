@@ -9,6 +9,7 @@ use countersign_broker::Countersigner;
 use countersign_model::{Account, AccountId, Digest, RunId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
 
 /// A run, as its gateway sees it.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct Run<C: Countersigner> {
     pub(crate) port: Arc<C>,
     pub(crate) limits: Limits,
     pub(crate) budget: Budget,
+    /// Places for requests of HTTP/2, of which a connection carries many.
+    pub(crate) requests: Semaphore,
     pub(crate) jars: Jars,
     pub(crate) upstreams: Upstreams,
     /// Digests of accounts, so that they are not computed for each request.
@@ -42,6 +45,7 @@ impl<C: Countersigner> Run<C> {
             ca: gateway.ca,
             port: gateway.port,
             budget: Budget::new(gateway.limits.buffered),
+            requests: Semaphore::new(gateway.limits.connections),
             limits: gateway.limits,
             jars: Jars::default(),
             upstreams: Upstreams::new(roots),

@@ -1,6 +1,6 @@
 //! Sending what was judged: once, with the credential in its place.
 
-use crate::ask::CONTINUE;
+use crate::agent::{Agent, Writer};
 use crate::body::{self, Progress, UpBody, Whole};
 use crate::cookies;
 use crate::head::Head;
@@ -8,7 +8,6 @@ use crate::reply::{self, Side};
 use crate::run::Run;
 use crate::scrub::Needles;
 use crate::upstream::{Failed, Route};
-use crate::wire::{Agent, Writer};
 use countersign_broker::{Countersigner, Place, Presented, Release};
 use countersign_model::{Account, BodyCommitment, Digest, ExactRequest, Scheme};
 use http::{HeaderName, HeaderValue, Request, header};
@@ -53,14 +52,14 @@ impl Body {
 /// Sends the request once and passes the reply on.
 pub(crate) async fn transfer<C: Countersigner>(
     run: &Run<C>,
-    agent: &mut Agent,
+    agent: &mut Agent<'_>,
     head: &Head,
     judged: Judged,
     progress: &Progress,
 ) -> Result<bool, Failed> {
-    let Agent { reader, writer } = agent;
+    let (reader, mut writer) = agent.split();
     if judged.wants_continue {
-        writer.send(CONTINUE).await.map_err(|_| Failed::AgentGone)?;
+        writer.carry_on().await.map_err(|_| Failed::AgentGone)?;
     }
     let (up_body, pump) = match &judged.body {
         Body::None => (UpBody::Empty, None),
@@ -89,7 +88,7 @@ pub(crate) async fn transfer<C: Countersigner>(
 /// From the request to the end of its reply. `body` is what `judged.body` says.
 async fn exchange<C: Countersigner>(
     run: &Run<C>,
-    writer: &mut Writer,
+    writer: Writer<'_>,
     head: &Head,
     judged: &Judged,
     body: UpBody,

@@ -1,7 +1,11 @@
-//! Exchanges with the real host: one at a time on a connection, never retried.
+//! Exchanges with the real host: one at a time on a connection, never retried,
+//! by HTTP/2 where the host prefers it and by HTTP/1.1 elsewhere.
 //!
 //! A connection is driven by the task that uses it: no hop to another task, and
 //! nothing runs on after the stop dropped it.
+
+mod one;
+mod two;
 
 use crate::Limits;
 use crate::body::{Progress, UpBody};
@@ -10,14 +14,9 @@ use crate::wire::Io;
 use bytes::Bytes;
 use countersign_model::{Account, Digest, Scheme};
 use http::{Request, Response};
-use http_body::{Body as _, Frame};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{Builder, Connection, SendRequest};
-use hyper_util::rt::TokioIo;
 use std::collections::HashMap;
-use std::future::{Future as _, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -128,7 +127,7 @@ impl Upstreams {
         let Some(mut conn) = exchange.into_conn() else {
             return;
         };
-        if conn.is_alive().await && conn.sender.is_ready() {
+        if conn.is_alive().await {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.retain(|_, conns| {
                 conns.retain(|(_, since)| since.elapsed() < IDLE_LIFE);
@@ -150,24 +149,128 @@ impl Upstreams {
     }
 
     async fn dial(&self, route: &Route, account: &Account) -> Result<Conn, Failed> {
-        let io = self.dialler.dial(route, account).await?;
+        let dialled = self.dialler.dial(route, account).await?;
         let wrote = Arc::new(AtomicU64::new(0));
-        let io = TokioIo::new(Counted {
-            io,
+        let io = Counted {
+            io: dialled.io,
             wrote: Arc::clone(&wrote),
-        });
-        let (sender, driver) = Builder::new()
-            .max_buf_size(64 << 10)
-            .max_headers(200)
-            .handshake(io)
-            .await
-            .map_err(|_| Failed::NotSent("The connection could not be set up."))?;
-        Ok(Conn {
-            sender,
-            driver,
-            ended: false,
-            wrote,
-        })
+        };
+        if dialled.two {
+            let place = (route.host.clone(), route.port);
+            return Ok(Conn::Two(two::Conn::open(io, wrote, place).await?));
+        }
+        Ok(Conn::One(one::Conn::open(io, wrote).await?))
+    }
+}
+
+/// A connection with no exchange on it.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there are few, and a box costs each request"
+)]
+enum Conn {
+    One(one::Conn),
+    Two(two::Conn),
+}
+
+enum Unsent {
+    /// The request, of which nothing left.
+    Back(Box<Request<UpBody>>),
+    Failed(Failed),
+}
+
+impl Conn {
+    /// Whether it can take a request: the other side has neither closed it nor
+    /// said anything unasked.
+    async fn is_alive(&mut self) -> bool {
+        match self {
+            Self::One(one) => one.is_alive().await,
+            Self::Two(two) => two.is_alive().await,
+        }
+    }
+
+    async fn exchange(
+        self,
+        request: Request<UpBody>,
+        patience: Duration,
+        progress: &Progress,
+    ) -> Result<(Response<()>, Exchange), Unsent> {
+        match self {
+            Self::One(one) => {
+                let (head, exchange) = one.exchange(request, patience, progress).await?;
+                Ok((head, Exchange::One(exchange)))
+            }
+            Self::Two(two) => {
+                let (head, exchange) = two.exchange(request, patience, progress).await?;
+                Ok((head, Exchange::Two(exchange)))
+            }
+        }
+    }
+}
+
+/// The connection broke before the reply ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Broke;
+
+/// A request that is on its way, and the reply that is coming.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there are few, and a box costs each request"
+)]
+pub(crate) enum Exchange {
+    One(one::Exchange),
+    Two(two::Exchange),
+}
+
+impl Exchange {
+    /// The length that the reply's head promised.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match self {
+            Self::One(one) => one.length(),
+            Self::Two(two) => two.length(),
+        }
+    }
+
+    /// The next piece of the reply; trailers are passed over. Loses nothing when
+    /// it is not polled again.
+    pub(crate) fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Broke>>> {
+        match self {
+            Self::One(one) => one.poll_piece(cx),
+            Self::Two(two) => two.poll_piece(cx),
+        }
+    }
+
+    /// The connection, if both sides were heard to their end.
+    fn into_conn(self) -> Option<Conn> {
+        match self {
+            Self::One(one) => one.into_conn().map(Conn::One),
+            Self::Two(two) => two.into_conn().map(Conn::Two),
+        }
+    }
+}
+
+/// Waits for a reply's head, by a clock that runs from the last byte of the
+/// request.
+async fn patiently<T>(
+    mut head: Pin<&mut impl Future<Output = T>>,
+    patience: Duration,
+    progress: &Progress,
+) -> Result<T, Unsent> {
+    let mut sent = progress.sent.load(Ordering::Relaxed);
+    loop {
+        if let Ok(got) = timeout(patience, &mut head).await {
+            return Ok(got);
+        }
+        let now = progress.sent.load(Ordering::Relaxed);
+        if now == sent {
+            return Err(Unsent::Failed(Failed::Unknown(
+                "The service did not answer in time.",
+            )));
+        }
+        sent = now;
     }
 }
 
@@ -202,125 +305,5 @@ impl AsyncWrite for Counted {
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
-/// A connection with no exchange on it.
-struct Conn {
-    sender: SendRequest<UpBody>,
-    driver: Connection<TokioIo<Counted>, UpBody>,
-    ended: bool,
-    wrote: Arc<AtomicU64>,
-}
-
-enum Unsent {
-    /// The request, of which nothing left.
-    Back(Box<Request<UpBody>>),
-    Failed(Failed),
-}
-
-impl Conn {
-    /// Moves bytes in both directions, as far as that goes now.
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        if !self.ended && Pin::new(&mut self.driver).poll(cx).is_ready() {
-            self.ended = true;
-        }
-    }
-
-    /// Whether the other side has neither closed it nor said anything unasked.
-    async fn is_alive(&mut self) -> bool {
-        poll_fn(|cx| {
-            self.drive(cx);
-            Poll::Ready(!self.ended && !self.sender.is_closed())
-        })
-        .await
-    }
-
-    async fn exchange(
-        mut self,
-        request: Request<UpBody>,
-        patience: Duration,
-        progress: &Progress,
-    ) -> Result<(Response<()>, Exchange), Unsent> {
-        let before = self.wrote.load(Ordering::Relaxed);
-        let mut reply = pin!(self.sender.try_send_request(request));
-        let mut head = pin!(poll_fn(|cx| {
-            if let Poll::Ready(reply) = reply.as_mut().poll(cx) {
-                return Poll::Ready(reply);
-            }
-            self.drive(cx);
-            reply.as_mut().poll(cx)
-        }));
-        // The clock runs from the last byte of the request.
-        let mut sent = progress.sent.load(Ordering::Relaxed);
-        let got = loop {
-            match timeout(patience, &mut head).await {
-                Ok(got) => break got,
-                Err(_) => {
-                    let now = progress.sent.load(Ordering::Relaxed);
-                    if now == sent {
-                        return Err(Unsent::Failed(Failed::Unknown(
-                            "The service did not answer in time.",
-                        )));
-                    }
-                    sent = now;
-                }
-            }
-        };
-        match got {
-            Ok(response) => {
-                let (parts, body) = response.into_parts();
-                Ok((
-                    Response::from_parts(parts, ()),
-                    Exchange {
-                        conn: self,
-                        body,
-                        over: false,
-                    },
-                ))
-            }
-            Err(mut error) => match error.take_message() {
-                Some(unsent) => Err(Unsent::Back(Box::new(unsent))),
-                None if self.wrote.load(Ordering::Relaxed) == before => Err(Unsent::Failed(
-                    Failed::NotSent("The connection broke before the request was sent."),
-                )),
-                None => Err(Unsent::Failed(Failed::Unknown(
-                    "The connection broke before the service answered.",
-                ))),
-            },
-        }
-    }
-}
-
-/// A request that is on its way, and the reply that is coming.
-pub(crate) struct Exchange {
-    conn: Conn,
-    body: Incoming,
-    over: bool,
-}
-
-impl Exchange {
-    /// The length that the reply's head promised.
-    pub(crate) fn length(&self) -> Option<u64> {
-        self.body.size_hint().exact()
-    }
-
-    /// The next piece of the reply. Loses nothing when it is not polled again.
-    pub(crate) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let mut frame = Pin::new(&mut self.body).poll_frame(cx);
-        if frame.is_pending() {
-            self.conn.drive(cx);
-            frame = Pin::new(&mut self.body).poll_frame(cx);
-        }
-        self.over |= matches!(frame, Poll::Ready(None));
-        frame
-    }
-
-    /// The connection, if the reply was read to its end.
-    fn into_conn(self) -> Option<Conn> {
-        (self.over || self.body.is_end_stream()).then_some(self.conn)
     }
 }

@@ -6,8 +6,10 @@
 //! into one, takes a bare LF for a line's end, and cannot send `100 Continue`
 //! more than once. `httparse` reads the tokens; framing is decided in [`crate::head`].
 
+use crate::agent::Whole;
 use crate::head::{Framing, Head, NoHead, parse};
 use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, StatusCode};
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -18,19 +20,9 @@ pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 pub(crate) type Io = Box<dyn Duplex>;
 
+pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 const READ_SIZE: usize = 16 << 10;
 const MAX_TRAILERS: usize = 8 << 10;
-
-/// What becomes of the agent's connection after a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum After {
-    /// The next request may follow.
-    Keep,
-    /// It is closed in order: what was sent is whole.
-    Close,
-    /// It is torn down, so that a cut reply cannot pass for a whole one.
-    Abort,
-}
 
 /// Why a request's body ended early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +46,7 @@ enum Body {
 }
 
 /// The agent's connection.
-pub(crate) struct Agent {
+pub(crate) struct Connection {
     pub(crate) reader: Reader,
     pub(crate) writer: Writer,
 }
@@ -69,7 +61,7 @@ pub(crate) struct Writer {
     io: WriteHalf<Io>,
 }
 
-impl Agent {
+impl Connection {
     pub(crate) fn new(io: Io) -> Self {
         let (read, write) = tokio::io::split(io);
         Self {
@@ -80,23 +72,6 @@ impl Agent {
             },
             writer: Writer { io: write },
         }
-    }
-
-    /// Reads the rest of a small body that nobody will use, so that the next
-    /// request can follow. `false` when it is not small, or does not come.
-    pub(crate) async fn discard_small_body(&mut self) -> bool {
-        let reader = &mut self.reader;
-        let all = async {
-            let mut left = 64 << 10;
-            while let Ok(Some(chunk)) = reader.chunk(Duration::from_secs(1)).await {
-                left -= chunk.len().min(left);
-                if left == 0 {
-                    return;
-                }
-            }
-        };
-        let _ = timeout(Duration::from_secs(2), all).await;
-        reader.body_is_done()
     }
 
     /// Closes in order. What the agent still sends is read for a moment: a
@@ -120,6 +95,38 @@ impl Agent {
             self.reader.io.unsplit(self.writer.io),
             self.reader.buf.freeze(),
         )
+    }
+}
+
+/// An answer of our own as it stands on the wire.
+pub(crate) fn answer(whole: &Whole, with_body: bool, keep: bool) -> Vec<u8> {
+    let mut out = BytesMut::with_capacity(512 + whole.body.len());
+    write_status(whole.status, &mut out);
+    write_fields(&whole.headers, &mut out);
+    out.extend_from_slice(format!("content-length: {}\r\n", whole.body.len()).as_bytes());
+    out.extend_from_slice(if keep {
+        b"\r\n"
+    } else {
+        b"connection: close\r\n\r\n"
+    });
+    if with_body {
+        out.extend_from_slice(&whole.body);
+    }
+    out.to_vec()
+}
+
+/// The status line, with our own reason phrase.
+pub(crate) fn write_status(status: StatusCode, out: &mut BytesMut) {
+    let phrase = status.canonical_reason().unwrap_or("Status");
+    out.extend_from_slice(format!("HTTP/1.1 {} {phrase}\r\n", status.as_u16()).as_bytes());
+}
+
+pub(crate) fn write_fields(headers: &HeaderMap, out: &mut BytesMut) {
+    for (name, value) in headers {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
     }
 }
 

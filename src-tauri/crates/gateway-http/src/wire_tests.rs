@@ -11,7 +11,10 @@ fn limits() -> Limits {
 async fn head_of(bytes: &[u8]) -> Result<Head, NoHead> {
     let (mut client, server) = tokio::io::duplex(1 << 20);
     client.write_all(bytes).await.unwrap();
-    Agent::new(Box::new(server)).reader.head(&limits()).await
+    Connection::new(Box::new(server))
+        .reader
+        .head(&limits())
+        .await
 }
 
 async fn body_of(bytes: &[u8], step: usize) -> Result<Vec<u8>, NoBody> {
@@ -20,7 +23,7 @@ async fn body_of(bytes: &[u8], step: usize) -> Result<Vec<u8>, NoBody> {
     let writer = tokio::spawn(async move {
         let _ = client.write_all(&bytes).await;
     });
-    let mut agent = Agent::new(Box::new(server));
+    let mut agent = Connection::new(Box::new(server));
     agent.reader.head(&limits()).await.unwrap();
     let mut all = Vec::new();
     while let Some(chunk) = agent.reader.chunk(Duration::from_secs(1)).await? {
@@ -83,7 +86,10 @@ async fn a_head_that_is_too_large_or_too_slow_is_refused() {
 
     let (mut client, server) = tokio::io::duplex(64);
     client.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
-    let slow = Agent::new(Box::new(server)).reader.head(&limits()).await;
+    let slow = Connection::new(Box::new(server))
+        .reader
+        .head(&limits())
+        .await;
     assert_eq!(slow.unwrap_err(), NoHead::Slow);
 }
 
@@ -128,7 +134,7 @@ async fn pipelined_requests_are_kept_apart() {
         .write_all(b"POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
         .await
         .unwrap();
-    let mut agent = Agent::new(Box::new(server));
+    let mut agent = Connection::new(Box::new(server));
     assert_eq!(agent.reader.head(&limits()).await.unwrap().target, "/1");
     assert_eq!(
         &agent

@@ -54,8 +54,12 @@ async fn a_call_that_was_given_up_before_it_began_is_never_made() {
 
 #[tokio::test]
 async fn a_panic_in_the_store_is_an_error_and_the_next_call_works() {
+    // Patient: printing where it panicked takes a while on a busy machine.
+    const PATIENT: Duration = Duration::from_secs(60);
     let memory = Memory::default();
-    let thread = start(&memory);
+    let items = memory.clone();
+    let open = move || Ok(items.items());
+    let thread = StoreThread::start(open, PATIENT, PATIENT, PATIENT, || {}).unwrap();
     memory.with(|s| s.panic_once = true);
     assert!(matches!(
         thread.call(list).await,

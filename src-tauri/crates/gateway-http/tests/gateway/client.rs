@@ -63,6 +63,17 @@ impl Client {
         host: &str,
         sni: &str,
     ) -> Result<Self, String> {
+        Self::tunnel_for(socket, ca_pem, host, sni, b"http/1.1").await
+    }
+
+    /// The same, for this version of HTTP.
+    pub async fn tunnel_for(
+        socket: &Path,
+        ca_pem: &str,
+        host: &str,
+        sni: &str,
+        version: &[u8],
+    ) -> Result<Self, String> {
         let mut plain = Self::plain(socket).await;
         plain
             .send(format!("CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n").as_bytes())
@@ -82,7 +93,7 @@ impl Client {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![version.to_vec()];
         let name = ServerName::try_from(sni.to_owned()).unwrap();
         let tls = tokio_rustls::TlsConnector::from(Arc::new(config))
             .connect(name, plain.io)

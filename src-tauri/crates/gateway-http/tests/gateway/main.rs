@@ -14,6 +14,7 @@
 
 mod client;
 mod fake;
+mod http2;
 mod others;
 mod replies;
 mod stop;

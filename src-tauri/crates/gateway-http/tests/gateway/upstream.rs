@@ -39,6 +39,9 @@ pub type Answer = Box<
         + Sync,
 >;
 
+/// How an upstream serves a connection of HTTP/2.
+pub type Two = fn(Box<dyn Stream>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
 pub struct Upstream {
     pub address: String,
     pub ca_pem: String,
@@ -84,13 +87,18 @@ pub fn ok(body: &str) -> Vec<u8> {
 
 impl Upstream {
     pub async fn start(names: &[&str], tls: bool) -> Arc<Self> {
+        Self::start_with(names, tls, None).await
+    }
+
+    /// One that speaks HTTP/2 in this way to who asks for it.
+    pub async fn start_with(names: &[&str], tls: bool, two: Option<Two>) -> Arc<Self> {
         let key = KeyPair::generate().unwrap();
         let params =
             CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())
                 .unwrap();
         let certificate = params.self_signed(&key).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
@@ -99,6 +107,9 @@ impl Upstream {
                 PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
             )
             .unwrap();
+        if two.is_some() {
+            config.alpn_protocols = vec![b"h2".to_vec()];
+        }
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let this = Arc::new(Self {
@@ -115,7 +126,11 @@ impl Upstream {
                 let (server, acceptor) = (Arc::clone(&server), acceptor.clone());
                 server.connections.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(async move {
-                    if tls {
+                    if let Some(two) = two {
+                        if let Ok(io) = acceptor.accept(tcp).await {
+                            two(Box::new(io)).await;
+                        }
+                    } else if tls {
                         if let Ok(mut io) = acceptor.accept(tcp).await {
                             server.serve(&mut io).await;
                         }

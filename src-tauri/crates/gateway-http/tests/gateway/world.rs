@@ -17,6 +17,8 @@ use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
 pub const HOST: &str = "forum.example";
+/// What an upstream's certificate is for.
+pub const NAMES: [&str; 4] = [HOST, "a.wild.example", "gmail.googleapis.com", "127.0.0.1"];
 
 pub struct World {
     pub fake: Arc<Fake>,
@@ -73,11 +75,15 @@ impl World {
 
     /// A world whose one account with a credential is changed by `change`.
     pub async fn with(limits: Limits, change: impl FnOnce(&mut Account)) -> Self {
-        let upstream = Upstream::start(
-            &[HOST, "a.wild.example", "gmail.googleapis.com", "127.0.0.1"],
-            true,
-        )
-        .await;
+        Self::before(Upstream::start(&NAMES, true).await, limits, change)
+    }
+
+    /// A world before this upstream.
+    pub fn before(
+        upstream: Arc<Upstream>,
+        limits: Limits,
+        change: impl FnOnce(&mut Account),
+    ) -> Self {
         let mut forum = account(
             "forum",
             "http",
