@@ -30,7 +30,8 @@ pub(crate) fn target(s: &Submission) -> Foreign {
 }
 
 /// Publishing is read in full before it is approved: what does not fit in a
-/// notification needs the window.
+/// notification needs the window. So does what is executed and cannot be read,
+/// like what goes through a WebSocket.
 pub(crate) fn needed_to_read(action: &Action, preview: &DataPreview) -> Assurance {
     let shown = preview.text.as_ref().map_or(0, |t| t.raw().chars().count())
         + preview
@@ -38,7 +39,10 @@ pub(crate) fn needed_to_read(action: &Action, preview: &DataPreview) -> Assuranc
             .iter()
             .map(|f| f.value.raw().chars().count())
             .sum::<usize>();
-    if action.effects.has(Effect::Publish) && !(preview.whole && shown <= PUBLISH_FITS) {
+    let unread_text =
+        action.effects.has(Effect::Publish) && !(preview.whole && shown <= PUBLISH_FITS);
+    let unread_deed = action.effects.has(Effect::Exec) && !preview.whole;
+    if unread_text || unread_deed {
         Assurance::Window
     } else {
         Assurance::Notification

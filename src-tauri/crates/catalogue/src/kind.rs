@@ -52,6 +52,7 @@ pub const VOLATILE_HEADERS: &[&str] = &[
     "baggage",
     "date",
     "idempotency-key",
+    "sec-websocket-key",
     "sentry-trace",
     "traceparent",
     "tracestate",

@@ -64,7 +64,13 @@ impl Dialler {
     }
 
     /// Opens a connection to the route's host, and to nobody else.
-    pub(crate) async fn dial(&self, route: &Route, account: &Account) -> Result<Dialled, Failed> {
+    /// `upgrades`: to become a WebSocket, so by HTTP/1.1.
+    pub(crate) async fn dial(
+        &self,
+        route: &Route,
+        account: &Account,
+        upgrades: bool,
+    ) -> Result<Dialled, Failed> {
         let tcp = connect(route, account).await?;
         let _ = tcp.set_nodelay(true);
         if route.scheme == Scheme::Http {
@@ -73,7 +79,10 @@ impl Dialler {
                 two: false,
             });
         }
-        let config = self.tls(route, account)?;
+        let mut config = self.tls(route, account)?;
+        if upgrades {
+            Arc::make_mut(&mut config).alpn_protocols = vec![b"http/1.1".to_vec()];
+        }
         let name = ServerName::try_from(route.host.clone())
             .map_err(|_| Failed::NotSent("The service's name is no host name."))?;
         let tls = tokio_rustls::TlsConnector::from(config)

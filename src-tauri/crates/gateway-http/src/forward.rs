@@ -14,8 +14,9 @@ use crate::run::Run;
 use crate::send::{self, Body, Judged};
 use crate::settle::Afterwards;
 use crate::upstream::Failed;
+use crate::websocket;
 use crate::wire::NoBody;
-use countersign_broker::{AccountView, Countersigner};
+use countersign_broker::{AccountView, Countersigner, Submission};
 use countersign_model::{ExactRequest, HeaderField, ReasonCode, Refusal, RequestId};
 use std::pin::pin;
 use std::sync::atomic::Ordering;
@@ -63,7 +64,8 @@ async fn judge<C: Countersigner>(
     via: &Via,
 ) -> Result<Judged, No> {
     let target = normalise::target(head, via).map_err(No::malformed)?;
-    let expects_continue = supported(head)?;
+    let wish = supported(head)?;
+    let (expects_continue, upgrades) = (wish == Wish::Continue, wish == Wish::Upgrade);
     let views = run.port.accounts(&run.id);
     if head.method == "POST" && assign::is_token_endpoint(&views, &target) {
         return Err(No::Placeholder);
@@ -83,6 +85,9 @@ async fn judge<C: Countersigner>(
         return Err(No::unsupported(
             "Overriding the method or path by a header is not supported here; send the real one.",
         ));
+    }
+    if upgrades {
+        fields.extend(websocket::headers(head));
     }
     let query = headers::without_credentials(target.query.as_deref(), &account);
     let needs_body = countersign_catalogue::needs_body(
@@ -131,7 +136,13 @@ async fn judge<C: Countersigner>(
         credential: if account.is_site() { None } else { credential },
         account_digest: run.digest(&account),
     };
-    let submission = ask::submission(run, id, head, &account, kind, &exact, &body)?;
+    let mut submission = ask::submission(run, id, head, &account, kind, &exact, &body)?;
+    if upgrades {
+        let Submission {
+            action, preview, ..
+        } = &mut submission;
+        websocket::describe(action, preview, &exact.host, &exact.path);
+    }
     let permit = ask::ask(run, agent, head, submission).await?;
     let release = run
         .port
@@ -143,25 +154,42 @@ async fn judge<C: Countersigner>(
         exact,
         body,
         wants_continue,
+        upgrades,
         release,
         account,
     })
 }
 
-/// What is refused whatever the account. Says whether the agent waits for
-/// `100 Continue`.
-fn supported(head: &Head) -> Result<bool, No> {
+/// What a request wishes of the connection itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Nothing,
+    /// `100 Continue` before it sends its body.
+    Continue,
+    /// To become a WebSocket.
+    Upgrade,
+}
+
+/// What is refused whatever the account.
+fn supported(head: &Head) -> Result<Wish, No> {
     if head.first("upgrade").is_some() || head.first("http2-settings").is_some() {
+        if websocket::is_asked(head) && head.first("expect").is_none() {
+            return Ok(Wish::Upgrade);
+        }
         return Err(No::unsupported(
-            "Changing the protocol of a connection (WebSocket, h2c) is not supported here. Use plain HTTP requests.",
+            "Of changes of a connection's protocol, only a WebSocket of version 13 is supported here. Use plain HTTP requests.",
         ));
     }
     match (head.method.as_str(), head.first("expect")) {
         ("TRACE" | "CONNECT", _) => Err(No::unsupported(
             "This method is not supported here: its reply would show what the agent may not see.",
         )),
-        (_, None) => Ok(false),
-        (_, Some(value)) if value.eq_ignore_ascii_case(b"100-continue") => Ok(head.http_11),
+        (_, None) => Ok(Wish::Nothing),
+        (_, Some(value)) if value.eq_ignore_ascii_case(b"100-continue") => Ok(if head.http_11 {
+            Wish::Continue
+        } else {
+            Wish::Nothing
+        }),
         (_, Some(_)) => Err(No::unsupported(
             "Only the expectation 100-continue is supported.",
         )),

@@ -25,7 +25,7 @@
 //! - Nothing here is unbounded: connections, heads, judged bodies, certificate
 //!   and cookie stores have limits; everything else streams with back-pressure.
 //!
-//! HTTP/2 and WebSocket are refused with a reason: ALPN offers `http/1.1`, an
+//! A WebSocket is one request of unknown content (`websocket`). Every other
 //! `Upgrade` is `unsupported`, and an unasked 101 is a failed upstream.
 
 mod accept;
@@ -52,6 +52,7 @@ mod send;
 mod settle;
 mod two;
 mod upstream;
+mod websocket;
 mod wire;
 
 pub use ca::{CaError, RunCa};

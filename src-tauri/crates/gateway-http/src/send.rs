@@ -1,16 +1,17 @@
 //! Sending what was judged: once, with the credential in its place.
 
-use crate::agent::{Agent, Writer};
+use crate::agent::{Agent, Reader, Writer};
 use crate::body::{self, Progress, UpBody, Whole};
 use crate::cookies;
 use crate::head::Head;
 use crate::reply::{self, Side};
 use crate::run::Run;
 use crate::scrub::Needles;
-use crate::upstream::{Failed, Route};
+use crate::upstream::{Exchange, Failed, Route};
+use crate::websocket;
 use countersign_broker::{Countersigner, Place, Presented, Release};
 use countersign_model::{Account, BodyCommitment, Digest, ExactRequest, Scheme};
-use http::{HeaderName, HeaderValue, Request, header};
+use http::{HeaderName, HeaderValue, Request, Response, header};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub(crate) struct Judged {
     pub(crate) body: Body,
     /// Whether the agent sends its body only after `100 Continue`.
     pub(crate) wants_continue: bool,
+    /// Whether it is to become a WebSocket.
+    pub(crate) upgrades: bool,
     pub(crate) release: Release,
     pub(crate) account: Arc<Account>,
 }
@@ -58,6 +61,9 @@ pub(crate) async fn transfer<C: Countersigner>(
     progress: &Progress,
 ) -> Result<bool, Failed> {
     let (reader, mut writer) = agent.split();
+    if judged.upgrades {
+        return upgrade(run, (reader, writer), head, &judged, progress).await;
+    }
     if judged.wants_continue {
         writer.carry_on().await.map_err(|_| Failed::AgentGone)?;
     }
@@ -94,6 +100,50 @@ async fn exchange<C: Countersigner>(
     body: UpBody,
     progress: &Progress,
 ) -> Result<bool, Failed> {
+    let (reply, mut up, needles) = first(run, judged, body, progress).await?;
+    let side = Side {
+        is_head: judged.exact.method == "HEAD",
+        http_11: head.http_11,
+        keep_alive: head.keep_alive,
+        idle: run.limits.idle_reply,
+    };
+    let keep = reply::deliver(reply, &mut up, &needles, writer, side, progress).await?;
+    run.upstreams.put_back(route(judged), up).await;
+    Ok(keep)
+}
+
+/// Asks for a WebSocket, and carries it if the service agrees.
+async fn upgrade<C: Countersigner>(
+    run: &Run<C>,
+    (reader, writer): (Reader<'_>, Writer<'_>),
+    head: &Head,
+    judged: &Judged,
+    progress: &Progress,
+) -> Result<bool, Failed> {
+    let (reply, mut up, needles) = first(run, judged, UpBody::Empty, progress).await?;
+    if websocket::is_agreed(&reply, head) {
+        let up = up.into_upgraded().await.ok_or(Failed::Unknown(
+            "The service broke the connection off that it had agreed to.",
+        ))?;
+        return websocket::carry(&reply, up, (reader, writer), &needles, progress).await;
+    }
+    // A reply like any other, or a 101 to something that was not asked.
+    let side = Side {
+        is_head: false,
+        http_11: head.http_11,
+        keep_alive: false,
+        idle: run.limits.idle_reply,
+    };
+    reply::deliver(reply, &mut up, &needles, writer, side, progress).await
+}
+
+/// Sends the request, and keeps the cookies of its reply to itself.
+async fn first<C: Countersigner>(
+    run: &Run<C>,
+    judged: &Judged,
+    body: UpBody,
+    progress: &Progress,
+) -> Result<(Response<()>, Exchange, Needles), Failed> {
     let Judged {
         exact,
         release,
@@ -101,13 +151,12 @@ async fn exchange<C: Countersigner>(
         ..
     } = judged;
     let version = exact.credential.as_ref().map_or(0, |c| c.version);
-    let https = exact.scheme == Scheme::Https;
     let place = cookies::Place {
         account: &account.id,
         version,
         host: &exact.host,
         path: &exact.path,
-        https,
+        https: exact.scheme == Scheme::Https,
     };
     let has_cookies = !account.is_site();
     let cookie = if has_cookies {
@@ -116,47 +165,36 @@ async fn exchange<C: Countersigner>(
         None
     };
     let request = outgoing(exact, &release.presented, cookie, body)?;
-    let route = Route {
-        account: exact.account_digest,
-        credential: version,
-        scheme: exact.scheme,
-        host: exact.host.clone(),
-        port: exact.port,
+    let route = route(judged);
+    let (limits, upstreams) = (&run.limits, &run.upstreams);
+    let (reply, up) = if judged.upgrades {
+        upstreams
+            .send_to_upgrade(&route, account, request, limits, progress)
+            .await?
+    } else {
+        upstreams
+            .send(&route, account, request, limits, progress)
+            .await?
     };
-    let (reply, mut up) = run
-        .upstreams
-        .send(&route, account, request, &run.limits, progress)
-        .await?;
     let mut needles = Vec::new();
     if has_cookies {
-        run.jars.store(
-            place,
-            reply
-                .headers()
-                .get_all(header::SET_COOKIE)
-                .iter()
-                .map(HeaderValue::as_bytes),
-        );
+        let set = reply.headers().get_all(header::SET_COOKIE);
+        run.jars.store(place, set.iter().map(HeaderValue::as_bytes));
         needles = run.jars.needles(&account.id, version);
     }
     needles.extend(release.presented.needles.iter().cloned());
-    let side = Side {
-        is_head: exact.method == "HEAD",
-        http_11: head.http_11,
-        keep_alive: head.keep_alive,
-        idle: run.limits.idle_reply,
-    };
-    let keep = reply::deliver(
-        reply,
-        &mut up,
-        &Needles::of(&needles),
-        writer,
-        side,
-        progress,
-    )
-    .await?;
-    run.upstreams.put_back(route, up).await;
-    Ok(keep)
+    Ok((reply, up, Needles::of(&needles)))
+}
+
+fn route(judged: &Judged) -> Route {
+    let exact = &judged.exact;
+    Route {
+        account: exact.account_digest,
+        credential: exact.credential.as_ref().map_or(0, |c| c.version),
+        scheme: exact.scheme,
+        host: exact.host.clone(),
+        port: exact.port,
+    }
 }
 
 /// The upstream request: everything in it comes from the exact request that was

@@ -94,10 +94,7 @@ impl Upstreams {
                 Err(Unsent::Failed(failed)) => return Err(failed),
             }
         }
-        let conn = match timeout(limits.connect, self.dial(route, account)).await {
-            Ok(conn) => conn?,
-            Err(_) => return Err(Failed::NotSent("The service could not be reached in time.")),
-        };
+        let conn = self.dial_in_time(route, account, limits, false).await?;
         conn.exchange(request, limits.reply_head, progress)
             .await
             .map_err(|e| match e {
@@ -106,6 +103,40 @@ impl Upstreams {
                     "The service closed the connection before the request was sent.",
                 ),
             })
+    }
+
+    /// The same for a request that is to become a WebSocket: on a connection of
+    /// its own, which is not kept.
+    pub(crate) async fn send_to_upgrade(
+        &self,
+        route: &Route,
+        account: &Account,
+        request: Request<UpBody>,
+        limits: &Limits,
+        progress: &Progress,
+    ) -> Result<(Response<()>, Exchange), Failed> {
+        let conn = self.dial_in_time(route, account, limits, true).await?;
+        let sent = conn.exchange(request, limits.reply_head, progress).await;
+        sent.map_err(|unsent| match unsent {
+            Unsent::Failed(failed) => failed,
+            Unsent::Back(_) => {
+                Failed::NotSent("The service closed the connection before the request was sent.")
+            }
+        })
+    }
+
+    async fn dial_in_time(
+        &self,
+        route: &Route,
+        account: &Account,
+        limits: &Limits,
+        upgrades: bool,
+    ) -> Result<Conn, Failed> {
+        timeout(limits.connect, self.dial(route, account, upgrades))
+            .await
+            .unwrap_or(Err(Failed::NotSent(
+                "The service could not be reached in time.",
+            )))
     }
 
     async fn take_idle(&self, route: &Route) -> Option<Conn> {
@@ -148,8 +179,8 @@ impl Upstreams {
             .clear();
     }
 
-    async fn dial(&self, route: &Route, account: &Account) -> Result<Conn, Failed> {
-        let dialled = self.dialler.dial(route, account).await?;
+    async fn dial(&self, route: &Route, account: &Account, upgrades: bool) -> Result<Conn, Failed> {
+        let dialled = self.dialler.dial(route, account, upgrades).await?;
         let wrote = Arc::new(AtomicU64::new(0));
         let io = Counted {
             io: dialled.io,
@@ -208,6 +239,13 @@ impl Conn {
     }
 }
 
+/// A connection that has become something else than HTTP.
+pub(crate) struct Upgraded {
+    pub(crate) io: Io,
+    /// What was read of it already.
+    pub(crate) read: Bytes,
+}
+
 /// The connection broke before the reply ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Broke;
@@ -240,6 +278,14 @@ impl Exchange {
         match self {
             Self::One(one) => one.poll_piece(cx),
             Self::Two(two) => two.poll_piece(cx),
+        }
+    }
+
+    /// The bare connection, after a 101.
+    pub(crate) async fn into_upgraded(self) -> Option<Upgraded> {
+        match self {
+            Self::One(one) => one.into_upgraded().await,
+            Self::Two(_) => None,
         }
     }
 

@@ -196,6 +196,14 @@ impl Reader {
         }
     }
 
+    /// Whatever comes next, as it comes: after an upgrade. `None` at the end.
+    pub(crate) async fn raw(&mut self) -> io::Result<Option<Bytes>> {
+        if self.buf.is_empty() && !self.fill().await? {
+            return Ok(None);
+        }
+        Ok(Some(self.buf.split().freeze()))
+    }
+
     /// Whether the whole request was read, so that the next may follow.
     pub(crate) const fn body_is_done(&self) -> bool {
         matches!(self.body, Body::Done)

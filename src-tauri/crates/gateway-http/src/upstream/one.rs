@@ -1,6 +1,6 @@
 //! One exchange by HTTP/1.1, by hyper.
 
-use super::{Broke, Counted, Failed, Unsent, patiently};
+use super::{Broke, Counted, Failed, Unsent, Upgraded, patiently};
 use crate::body::{Progress, UpBody};
 use bytes::Bytes;
 use http::{Request, Response};
@@ -130,6 +130,27 @@ impl Exchange {
                 },
             };
         }
+    }
+
+    pub(super) async fn into_upgraded(self) -> Option<Upgraded> {
+        let mut conn = self.conn;
+        drop(self.body);
+        let over = poll_fn(|cx| {
+            conn.drive(cx);
+            if conn.ended {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
+        tokio::time::timeout(Duration::from_secs(1), over)
+            .await
+            .ok()?;
+        let parts = conn.driver.into_parts();
+        Some(Upgraded {
+            io: Box::new(parts.io.into_inner()),
+            read: parts.read_buf,
+        })
     }
 
     pub(super) fn into_conn(self) -> Option<Conn> {

@@ -137,6 +137,13 @@ impl Client {
         }
     }
 
+    /// So many bytes, after an upgrade.
+    pub async fn exactly(&mut self, length: usize) -> Vec<u8> {
+        while self.buf.len() < length && self.more().await {}
+        let rest = self.buf.split_off(length.min(self.buf.len()));
+        std::mem::replace(&mut self.buf, rest)
+    }
+
     pub async fn until_closed(&mut self) -> Vec<u8> {
         while self.more().await {}
         std::mem::take(&mut self.buf)

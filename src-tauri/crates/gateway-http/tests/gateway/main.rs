@@ -22,4 +22,5 @@ mod streams;
 mod traps;
 mod upstream;
 mod way;
+mod websocket;
 mod world;
