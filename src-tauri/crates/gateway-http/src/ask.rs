@@ -1,8 +1,7 @@
 //! What the broker is asked, and how an agent is kept while it waits.
 
 use crate::agent::{Agent, Reader, Writer};
-use crate::body::{self, Decoded, NotRead};
-use crate::forward::not_read;
+use crate::body::{self, Decoded};
 use crate::head::Head;
 use crate::headers;
 use crate::refuse::No;
@@ -29,7 +28,7 @@ pub(crate) fn submission<C: Countersigner>(
     kind: Option<&Kind>,
     exact: &ExactRequest,
     body: &Body,
-) -> Result<Submission, No> {
+) -> Submission {
     let plain;
     let view = match body {
         Body::None => BodyView::None,
@@ -46,7 +45,10 @@ pub(crate) fn submission<C: Countersigner>(
                 BodyView::Whole(&plain)
             }
             Decoded::Opaque => BodyView::Encoded,
-            Decoded::TooLong => return Err(not_read(NotRead::TooLong)),
+            Decoded::TooLong => BodyView::TooLarge { length: None },
+        },
+        Body::Spooled(spooled) => BodyView::TooLarge {
+            length: Some(spooled.length),
         },
     };
     let known = countersign_catalogue::recognise(
@@ -76,7 +78,7 @@ pub(crate) fn submission<C: Countersigner>(
             _ => None,
         },
     };
-    Ok(Submission {
+    Submission {
         request: id.clone(),
         run: run.id.clone(),
         account: account.id.clone(),
@@ -84,7 +86,7 @@ pub(crate) fn submission<C: Countersigner>(
         exact: exact.clone(),
         preview: known.preview,
         same: headers::same(exact, kind),
-    })
+    }
 }
 
 /// Waits for the decision; meanwhile keeps clients awake that can bear it, and

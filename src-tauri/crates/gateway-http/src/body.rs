@@ -5,6 +5,7 @@ use crate::Limits;
 use crate::agent::Reader;
 use crate::head::{Framing, Head};
 use crate::limits::Budget;
+use crate::spool::{self, Spooled};
 use crate::wire::NoBody;
 use bytes::{Bytes, BytesMut};
 use countersign_model::Digest;
@@ -30,25 +31,43 @@ pub(crate) struct Whole {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotRead {
     Ended(NoBody),
-    /// Longer than a judged body may be.
+    /// Longer than what may lie on disk.
     TooLong,
+    /// The disk takes no more.
+    NoRoom,
     /// The run's memory for bodies is used up.
     NoMemory,
 }
 
-/// Reads a body to its end, within the limits.
+/// A body that was read to its end.
+pub(crate) enum Read {
+    Whole(Whole),
+    /// Larger than what can be judged.
+    Spooled(Box<Spooled>),
+}
+
+/// Reads a body to its end, within the limits: into memory what can be judged,
+/// onto disk what is larger.
 pub(crate) async fn read_whole(
     mut reader: Reader<'_>,
     head: &Head,
     limits: &Limits,
-    budget: &Budget,
-) -> Result<Whole, NotRead> {
+    (budget, spool): (&Budget, &Budget),
+) -> Result<Read, NotRead> {
+    let idle = limits.idle_request;
+    let large = |reader, begun| async move {
+        let spooled = spool::read(reader, begun, idle, spool).await?;
+        Ok(Read::Spooled(Box::new(spooled)))
+    };
     let mut held = None;
     let mut bytes = BytesMut::new();
     if let Framing::Length(length) = head.framing {
         let length = usize::try_from(length).map_err(|_| NotRead::TooLong)?;
-        if length > limits.judged_body {
+        if length > limits.spooled {
             return Err(NotRead::TooLong);
+        }
+        if length > limits.judged_body {
+            return large(reader, Bytes::new()).await;
         }
         if !budget.take(length, &mut held) {
             return Err(NotRead::NoMemory);
@@ -57,14 +76,11 @@ pub(crate) async fn read_whole(
     // A stated length is reserved in the budget at once, but memory is taken
     // only as bytes arrive.
     let mut counted = if held.is_some() { usize::MAX } else { 0 };
-    while let Some(chunk) = reader
-        .chunk(limits.idle_request)
-        .await
-        .map_err(NotRead::Ended)?
-    {
+    while let Some(chunk) = reader.chunk(idle).await.map_err(NotRead::Ended)? {
         let length = bytes.len() + chunk.len();
         if length > limits.judged_body {
-            return Err(NotRead::TooLong);
+            bytes.extend_from_slice(&chunk);
+            return large(reader, bytes.freeze()).await;
         }
         if length > counted {
             let step = (length - counted).max(64 << 10);
@@ -75,10 +91,10 @@ pub(crate) async fn read_whole(
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(Whole {
+    Ok(Read::Whole(Whole {
         bytes: bytes.freeze(),
         _held: held,
-    })
+    }))
 }
 
 /// A body with its content coding undone.

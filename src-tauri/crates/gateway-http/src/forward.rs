@@ -4,7 +4,7 @@
 use crate::agent::{After, Agent};
 use crate::ask;
 use crate::assign;
-use crate::body::{self, NotRead, Progress, Whole};
+use crate::body::{self, NotRead, Progress, Read, Whole};
 use crate::head::{Framing, Head};
 use crate::headers::{self, Reply};
 use crate::normalise::{self, Via};
@@ -108,11 +108,12 @@ async fn judge<C: Countersigner>(
                     .await
                     .map_err(|_| No::ours(ReasonCode::Withdrawn))?;
             }
-            Body::Whole(
-                body::read_whole(agent.reader(), head, &run.limits, &run.budget)
-                    .await
-                    .map_err(not_read)?,
-            )
+            let budgets = (&run.budget, &run.spool);
+            match body::read_whole(agent.reader(), head, &run.limits, budgets).await {
+                Ok(Read::Whole(whole)) => Body::Whole(whole),
+                Ok(Read::Spooled(spooled)) => Body::Spooled(spooled),
+                Err(why) => return Err(not_read(why)),
+            }
         }
         Framing::Length(length) => {
             fields.push(HeaderField {
@@ -136,7 +137,7 @@ async fn judge<C: Countersigner>(
         credential: if account.is_site() { None } else { credential },
         account_digest: run.digest(&account),
     };
-    let mut submission = ask::submission(run, id, head, &account, kind, &exact, &body)?;
+    let mut submission = ask::submission(run, id, head, &account, kind, &exact, &body);
     if upgrades {
         let Submission {
             action, preview, ..
@@ -196,7 +197,7 @@ fn supported(head: &Head) -> Result<Wish, No> {
     }
 }
 
-pub(crate) fn not_read(why: NotRead) -> No {
+fn not_read(why: NotRead) -> No {
     match why {
         NotRead::Ended(NoBody::HungUp) => No::ours(ReasonCode::Withdrawn),
         NotRead::Ended(NoBody::Idle) => No::because(
@@ -204,9 +205,14 @@ pub(crate) fn not_read(why: NotRead) -> No {
             "The body of the request paused too long. Send it again without pausing.",
         ),
         NotRead::Ended(NoBody::Malformed) => No::malformed("its chunked coding is broken"),
+        NotRead::Ended(NoBody::Lost) => No::ours(ReasonCode::Internal),
         NotRead::TooLong => No::because(
             ReasonCode::Limit,
-            "The body is larger than what can be judged here. Send less at once.",
+            "The body is larger than what can be held here while the user is asked. Send less at once.",
+        ),
+        NotRead::NoRoom => No::because(
+            ReasonCode::Limit,
+            "There is no room on disk to hold the body while the user is asked. Send less at once.",
         ),
         NotRead::NoMemory => No::because(
             ReasonCode::Limit,

@@ -50,6 +50,7 @@ mod run;
 mod scrub;
 mod send;
 mod settle;
+mod spool;
 mod two;
 mod upstream;
 mod websocket;

@@ -14,6 +14,8 @@ pub struct Limits {
     pub buffered: usize,
     /// Bytes of one body that is judged, as sent and after decoding.
     pub judged_body: usize,
+    /// Bytes of larger bodies that lie on disk while a human is asked, in all.
+    pub spooled: usize,
     /// Bytes of a request's head.
     pub head: usize,
     /// From a head's first byte to its last, and for a TLS handshake.
@@ -38,6 +40,7 @@ impl Default for Limits {
             connections: 64,
             buffered: 64 << 20,
             judged_body: 8 << 20,
+            spooled: 1 << 30,
             head: 64 << 10,
             head_time: Duration::from_secs(15),
             idle_connection: Duration::from_secs(120),
@@ -50,7 +53,7 @@ impl Default for Limits {
     }
 }
 
-/// The memory that a run's bodies may take, in KiB, so that a semaphore's
+/// The memory (or disk) that a run's bodies may take, in KiB, so that a semaphore's
 /// counter holds it on every platform.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget(Arc<Semaphore>);

@@ -30,6 +30,8 @@ pub(crate) struct Run<C: Countersigner> {
     pub(crate) port: Arc<C>,
     pub(crate) limits: Limits,
     pub(crate) budget: Budget,
+    /// Of the disk.
+    pub(crate) spool: Budget,
     /// Places for requests of HTTP/2, of which a connection carries many.
     pub(crate) requests: Semaphore,
     pub(crate) jars: Jars,
@@ -45,6 +47,7 @@ impl<C: Countersigner> Run<C> {
             ca: gateway.ca,
             port: gateway.port,
             budget: Budget::new(gateway.limits.buffered),
+            spool: Budget::new(gateway.limits.spooled),
             requests: Semaphore::new(gateway.limits.connections),
             limits: gateway.limits,
             jars: Jars::default(),

@@ -7,6 +7,7 @@ use crate::head::Head;
 use crate::reply::{self, Side};
 use crate::run::Run;
 use crate::scrub::Needles;
+use crate::spool::{self, Spooled};
 use crate::upstream::{Exchange, Failed, Route};
 use crate::websocket;
 use countersign_broker::{Countersigner, Place, Presented, Release};
@@ -35,6 +36,8 @@ pub(crate) struct Judged {
 pub(crate) enum Body {
     None,
     Whole(Whole),
+    /// Too large to be judged: on disk.
+    Spooled(Box<Spooled>),
     Streamed,
 }
 
@@ -48,6 +51,10 @@ impl Body {
                 digest: Digest::of(&whole.bytes),
                 length: whole.bytes.len() as u64,
             },
+            Self::Spooled(spooled) => BodyCommitment::Exact {
+                digest: spooled.digest,
+                length: spooled.length,
+            },
         }
     }
 }
@@ -57,7 +64,7 @@ pub(crate) async fn transfer<C: Countersigner>(
     run: &Run<C>,
     agent: &mut Agent<'_>,
     head: &Head,
-    judged: Judged,
+    mut judged: Judged,
     progress: &Progress,
 ) -> Result<bool, Failed> {
     let (reader, mut writer) = agent.split();
@@ -75,18 +82,24 @@ pub(crate) async fn transfer<C: Countersigner>(
                 .store(whole.bytes.len() as u64, Ordering::Relaxed);
             (UpBody::Whole(Some(whole.bytes.clone())), None)
         }
-        Body::Streamed => {
+        Body::Spooled(_) | Body::Streamed => {
             let (to, from) = mpsc::channel(1);
             (UpBody::Streamed(from), Some(to))
         }
     };
-    let reply = exchange(run, writer, head, &judged, up_body, progress);
+    let body = std::mem::replace(&mut judged.body, Body::None);
+    let mut reply = pin!(exchange(run, writer, head, &judged, up_body, progress));
     let Some(to) = pump else { return reply.await };
-    let mut reply = pin!(reply);
     let idle = run.limits.idle_request;
+    let pumped = async {
+        match body {
+            Body::Spooled(mut spooled) => spool::pump(&mut spooled, to, progress).await,
+            _ => body::pump(reader, to, idle, progress).await,
+        }
+    };
     tokio::select! { biased;
         ended = &mut reply => return ended,
-        () = body::pump(reader, to, idle, progress) => {}
+        () = pumped => {}
     }
     reply.await
 }

@@ -33,6 +33,8 @@ pub(crate) enum NoBody {
     Idle,
     #[error("the chunked coding of the body is broken")]
     Malformed,
+    #[error("the body that was held on disk could not be read back")]
+    Lost,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -1,8 +1,9 @@
 //! Bodies that stream: bound by the record, flat in memory, truthful at the end.
 
 use crate::client::Client;
+use crate::fake::Plan;
 use crate::upstream::says;
-use crate::world::{HOST, World, until};
+use crate::world::{HOST, World, limits, until};
 use countersign_model::{BodyCommitment, Digest, Outcome};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -56,6 +57,71 @@ async fn an_opaque_body_streams_and_the_record_after_has_its_digest() {
         200,
         "the connection goes on"
     );
+}
+
+#[tokio::test]
+async fn a_body_too_large_to_be_judged_is_held_asked_and_sent_as_it_was_shown() {
+    let world = World::new().await;
+    let body = b"0123456789abcdef".repeat((9 << 20) / 16);
+    let stated = format!("Content-Length: {}", body.len());
+    for framing in [stated.as_str(), "Transfer-Encoding: chunked"] {
+        world.fake.settled.lock().unwrap().clear();
+        let mut client = world.client().await;
+        client
+            .send(format!("POST /posts HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n{framing}\r\n\r\n").as_bytes())
+            .await;
+        if framing == stated {
+            client.send(&body).await;
+        } else {
+            for piece in body.chunks(1 << 20) {
+                client
+                    .send(format!("{:x}\r\n", piece.len()).as_bytes())
+                    .await;
+                client.send(piece).await;
+                client.send(b"\r\n").await;
+            }
+            client.send(b"0\r\n\r\n").await;
+        }
+        assert_eq!(client.reply(false).await.unwrap().status, 200);
+        let seen = world.upstream.last();
+        assert!(seen.body == body);
+        assert_eq!(seen.header("content-length"), Some("9437184"));
+        let decided = world.fake.decided.lock().unwrap().pop().unwrap();
+        assert_eq!(
+            decided.exact.body,
+            BodyCommitment::Exact {
+                digest: Digest::of(&body),
+                length: 9 << 20
+            }
+        );
+        assert!(!decided.action.routine && !decided.preview.whole);
+        assert_eq!(world.settled().await.bytes_sent, 9 << 20);
+    }
+}
+
+#[tokio::test]
+async fn bodies_on_disk_may_not_take_all_of_it() {
+    let mut small = limits();
+    small.spooled = 20 << 20;
+    let world = World::with(small, |_| {}).await;
+    world.fake.plan(Plan::Ask);
+    let post = format!(
+        "POST /x HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {}\r\n\r\n{}",
+        12 << 20,
+        "a".repeat(12 << 20)
+    );
+    let mut first = world.client().await;
+    first.send(post.as_bytes()).await;
+    until("the first is asked", || {
+        world.fake.asking.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    let mut second = world.client().await;
+    let head = post.split_at(post.len() - (1 << 20)).0;
+    second.send(head.as_bytes()).await;
+    assert_eq!(second.reply(false).await.unwrap().reason(), "limit");
+    world.fake.answer.notify_waiters();
+    assert_eq!(first.reply(false).await.unwrap().status, 200);
 }
 
 #[tokio::test]

@@ -270,7 +270,7 @@ async fn a_gzip_body_is_judged_by_what_it_hides_and_sent_as_it_came() {
 }
 
 #[tokio::test]
-async fn a_zip_bomb_is_refused_at_the_limit() {
+async fn a_zip_bomb_is_put_to_the_human_as_one_that_cannot_be_read() {
     let world = World::new().await;
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     gzip.write_all(&vec![0; 40 << 20]).unwrap();
@@ -279,19 +279,21 @@ async fn a_zip_bomb_is_refused_at_the_limit() {
         "POST /x HTTP/1.1\r\nHost: {HOST}\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    assert_eq!(
-        world.ask([head.as_bytes(), &body].concat()).await.reason(),
-        "limit"
-    );
-    assert_eq!(world.upstream.count(), 0);
+    let reply = world.ask([head.as_bytes(), &body].concat()).await;
+    assert_eq!(reply.status, 200, "the fake human says yes");
+    let decided = world.fake.decided.lock().unwrap();
+    let action = &decided[0].action;
+    assert!(!action.routine && !decided[0].preview.whole);
+    let words = action.words.shown(200);
+    assert!(words.contains("too large"), "{words}");
 }
 
 #[tokio::test]
-async fn a_judged_body_beyond_the_limit_is_refused_before_it_is_read() {
+async fn a_body_that_not_even_the_disk_may_hold_is_refused_before_it_is_read() {
     let world = World::new().await;
     let reply = world
         .ask(format!(
-            "POST /x HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 900000000\r\n\r\n"
+            "POST /x HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 9000000000\r\n\r\n"
         ))
         .await;
     assert_eq!(reply.reason(), "limit");
