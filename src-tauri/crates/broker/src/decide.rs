@@ -315,6 +315,8 @@ impl Broker {
             }),
         };
         let id = QuestionId::from_random(random().map_err(no)?);
+        // So that whoever reads the question sees what the run did before.
+        self.publish();
         match self.inner.desk.ask(id, asking).await {
             Heard::Yes(approval) => {
                 case.approval = Some(approval);

@@ -135,15 +135,11 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         .await
         .map_err(|reason| refused(reason, &agent))?;
     let accounts = broker.accounts(&run.facts.run);
-    let hosts: Vec<_> = accounts
-        .iter()
-        .flat_map(|a| a.account.hosts.iter().cloned())
-        .collect();
     let ended = |e: &dyn std::fmt::Display| {
         broker.end_run(&run.facts.run, None, "it could not be begun");
         internal(e)
     };
-    let ca = RunCa::new(&hosts).map_err(|e| ended(&e))?;
+    let ca = RunCa::for_accounts(&accounts).map_err(|e| ended(&e))?;
     let ca_pem = ca.cert_pem().to_owned();
     let gateway = RunGateway {
         run: run.facts.run.clone(),
