@@ -5,6 +5,7 @@
 
 use countersign_testkit::agents;
 use countersign_testkit::scene::{Scene, said};
+use std::io::{BufRead as _, BufReader};
 
 const LIST: &str = "https://gmail.googleapis.com/gmail/v1/users/me/messages?maxResults=5";
 
@@ -115,5 +116,58 @@ fn the_stop_ends_a_run_and_nothing_reaches_the_upstream_after_it() {
         again.status.code(),
         Some(6),
         "a stopped authority begins no run"
+    );
+}
+
+#[test]
+fn an_agent_that_nobody_launched_comes_by_loopback_with_its_token_once_that_is_switched_on() {
+    let mut scene = Scene::start(3).unwrap();
+    let listen = ["run", "--agent", "inbox-bot", "--loopback"];
+    let refused = scene.countersign(&listen).unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        said(&refused).contains("switched off"),
+        "{}",
+        said(&refused)
+    );
+
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let config = scene.read_config().unwrap();
+    let asked = scene
+        .accept(&format!("{config}\n[gateway]\ntcp = {port}\n"))
+        .unwrap();
+    assert!(asked.contains("loopback ports"), "{asked}");
+
+    let mut door = scene.spawn(&listen).unwrap();
+    let mut way = String::new();
+    let mut lines = BufReader::new(door.stdout.take().unwrap());
+    while !way.contains("NODE_EXTRA_CA_CERTS") {
+        assert_ne!(lines.read_line(&mut way).unwrap(), 0, "{way}");
+    }
+    let curl = |way: &str| {
+        let script = format!("{way}\ncurl -sS -w ' status=%{{http_code}}' '{LIST}' 2>&1");
+        let output = scene.desktop.command("sh").args(["-c", &script]).output();
+        said(&output.unwrap())
+    };
+    let told = curl(&way);
+    assert!(
+        told.contains("\"messages\"") && told.contains("status=200"),
+        "{told}"
+    );
+    let seen = scene.mailbox.upstream.seen().len();
+    let told = curl(&way.replace("inbox-bot:", "inbox-bot:x"));
+    assert!(told.contains("407"), "another token opens nothing: {told}");
+    assert_eq!(scene.mailbox.upstream.seen().len(), seen);
+    let status = said(&scene.countersign(&["status"]).unwrap());
+    assert!(status.to_lowercase().contains("not contained"), "{status}");
+
+    assert!(scene.countersign(&["stop"]).unwrap().status.success());
+    assert_eq!(door.wait().unwrap().code(), Some(6));
+    let told = curl(&way);
+    assert!(
+        told.contains("status=000"),
+        "nothing listens any more: {told}"
     );
 }

@@ -116,6 +116,10 @@ pub(crate) struct Run {
     /// Without the sandbox: the agent then has everything you have
     #[arg(long)]
     pub(crate) uncontained: bool,
+    /// Start nothing: print how an agent that runs already reaches its gateway
+    /// on loopback, and keep that open; not contained
+    #[arg(long, conflicts_with_all = ["argv", "explain"])]
+    pub(crate) loopback: bool,
     /// Only say what would and would not be reachable
     #[arg(long)]
     pub(crate) explain: bool,
@@ -123,7 +127,7 @@ pub(crate) struct Run {
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,
-        required = true,
+        required_unless_present = "loopback",
         value_name = "CMD"
     )]
     pub(crate) argv: Vec<OsString>,

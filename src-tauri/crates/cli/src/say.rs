@@ -6,8 +6,8 @@
 )]
 
 use crate::serve::Authority;
-use countersign_model::{Assurance, Decision, Event, Foreign, Outcome, Timestamp};
-use countersign_protocol::control::{Status, WaitingView};
+use countersign_model::{AgentId, Assurance, Decision, Event, Foreign, Outcome, Timestamp};
+use countersign_protocol::control::{Loopback, Status, WaitingView};
 use countersign_protocol::surface::{
     About, Ended, Question, RequestQuestion, StopView, TimelineEntry,
 };
@@ -70,6 +70,30 @@ pub(crate) fn uncontained() {
     eprintln!(
         "! Not contained: this agent runs as you. It can read your unlocked keyring, your files and your screen, and reach the network past Countersign. The gateway is bookkeeping, not a wall."
     );
+}
+
+/// How an agent that runs already reaches its gateway, as a shell takes it.
+pub(crate) fn loopback(agent: &AgentId, way: &Loopback) {
+    uncontained();
+    let Loopback {
+        port,
+        token,
+        ca_file,
+    } = way;
+    let proxy = format!("http://{agent}:{token}@127.0.0.1:{port}");
+    for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"] {
+        line(&format!("export {name}={proxy}"));
+    }
+    for name in [
+        "SSL_CERT_FILE",
+        "CURL_CA_BUNDLE",
+        "REQUESTS_CA_BUNDLE",
+        "NODE_EXTRA_CA_CERTS",
+    ] {
+        line(&format!("export {name}='{ca_file}'"));
+    }
+    let _ = io::stdout().flush();
+    eprintln!("Whoever has the token is {agent}. It ends with this command (Ctrl+C).");
 }
 
 /// The human is being asked somewhere else.

@@ -59,7 +59,8 @@ pub enum VaultChoice {
 /// `[gateway]`: how agents reach the HTTP gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GatewaySettings {
-    /// `tcp`: a port on the loopback address for agents that are not contained.
+    /// `tcp`: the first of sixteen ports on the loopback address for agents that
+    /// nobody launches and nobody contains, each with a token of its own.
     /// `None`, the default, opens none: runs use sockets of their own.
     pub tcp: Option<u16>,
 }

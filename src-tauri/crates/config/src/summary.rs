@@ -331,7 +331,7 @@ fn setting_facts(
         "agents that are not contained reach the gateway by ",
         match tcp {
             None => "no port".to_owned(),
-            Some(port) => format!("port {port} of this machine"),
+            Some(port) => format!("loopback ports from {port} on, each with a token"),
         },
     );
     about.value(

@@ -44,6 +44,9 @@ pub enum Ask {
         folder: Foreign,
         /// Whether the caller will contain it.
         contained: bool,
+        /// Whether it comes by loopback TCP, with a token, and is not started
+        /// by the caller at all.
+        loopback: bool,
     },
     /// On a run's connection: the command has ended.
     EndRun {
@@ -199,6 +202,28 @@ pub struct RunBegun {
     pub placeholders: Vec<(String, String)>,
     /// Folders that the agent must not see: configuration, state, sockets.
     pub hidden: Vec<String>,
+    /// Where it listens instead, if that was asked for.
+    pub loopback: Option<Loopback>,
+}
+
+/// A run's gateway on loopback TCP.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loopback {
+    /// The port on 127.0.0.1.
+    pub port: u16,
+    /// What an agent shows in `Proxy-Authorization`: who has it is the agent.
+    pub token: String,
+    /// File of the run's CA certificate, PEM.
+    pub ca_file: String,
+}
+
+impl std::fmt::Debug for Loopback {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loopback")
+            .field("port", &self.port)
+            .field("ca_file", &self.ca_file)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A question that waits.

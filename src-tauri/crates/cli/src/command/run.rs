@@ -34,7 +34,7 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
     if wanted.explain {
         return explain_only(wanted, folder);
     }
-    if !wanted.uncontained {
+    if !wanted.uncontained && !wanted.loopback {
         // Before anything is begun: what cannot be contained is not run.
         if let Support::NotContained { why, fix } = platform().support() {
             return Err(Failure::new(format!(
@@ -44,6 +44,7 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
     }
     let home = home()?;
     let mut client = Client::connect(&home)?;
+    let name = agent.clone();
     client.send(&Ask::BeginRun {
         agent,
         task: Foreign::new(wanted.task.unwrap_or_else(|| default_task(&folder))),
@@ -53,12 +54,17 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
             .map(|a| Foreign::new(a.to_string_lossy()))
             .collect(),
         folder: Foreign::new(folder.to_string_lossy()),
-        contained: !wanted.uncontained,
+        contained: !wanted.uncontained && !wanted.loopback,
+        loopback: wanted.loopback,
     })?;
     let Reply::RunBegun(begun) = client.reply()? else {
         return Err(super::ask::unexpected());
     };
     let mut lease = client.into_stream();
+    if let Some(loopback) = &begun.loopback {
+        say::loopback(&name, loopback);
+        return until_over(&mut lease);
+    }
     let spec = spec(wanted.argv, folder, &begun)?;
     let started = if wanted.uncontained {
         say::uncontained();
@@ -84,6 +90,20 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
         ));
     }
     Ok(ExitCode::from(exit.shell_code()))
+}
+
+/// Waits for the end of a run that nobody launched. Whoever ends this command
+/// ends it too: the lease closes.
+fn until_over(lease: &mut UnixStream) -> Result<ExitCode, Failure> {
+    match frame::read::<Reply>(lease) {
+        Ok(Some(Reply::RunKill { .. })) => Err(Failure(
+            exit::STOPPED,
+            "The run was stopped. Go on with: countersign resume — and start it anew.".into(),
+        )),
+        _ => Err(Failure::new(
+            "The authority has ended, and the run with it.",
+        )),
+    }
 }
 
 /// What an uncontained run leaves behind becomes a child of this process, not
@@ -161,6 +181,7 @@ fn explain_only(wanted: Run, folder: PathBuf) -> Result<ExitCode, Failure> {
             .iter()
             .map(|p| p.to_string_lossy().into_owned())
             .collect(),
+        loopback: None,
     };
     let lines =
         explain(&spec(wanted.argv, folder, &begun)?).map_err(|e| Failure::new(e.to_string()))?;

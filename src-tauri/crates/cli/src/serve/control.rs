@@ -83,6 +83,7 @@ async fn connection(authority: &Arc<Authority>, mut stream: UnixStream) -> io::R
             argv,
             folder,
             contained,
+            loopback,
         } => {
             return lease::hold(
                 authority,
@@ -92,7 +93,9 @@ async fn connection(authority: &Arc<Authority>, mut stream: UnixStream) -> io::R
                     task,
                     argv,
                     folder,
-                    contained,
+                    // What is not started here is contained by nobody.
+                    contained: contained && !loopback,
+                    loopback,
                 },
             )
             .await;

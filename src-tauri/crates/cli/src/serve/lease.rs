@@ -5,16 +5,19 @@ use super::control::failed;
 use super::{Authority, wire};
 use crate::exit;
 use crate::home::make_private;
-use countersign_broker::{Countersigner as _, Run};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countersign_broker::{Countersigner as _, Run, Secret};
 use countersign_gateway_http::{Limits, RunCa, RunGateway};
 use countersign_model::{AgentId, Foreign, ReasonCode, RunFacts, RunId};
-use countersign_protocol::control::{Ask, Reply, RunBegun};
+use countersign_protocol::control::{Ask, Loopback, Reply, RunBegun};
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 /// How long a launcher may take to end its run after it was told to.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -26,6 +29,7 @@ pub(super) struct Wanted {
     pub(super) argv: Vec<Foreign>,
     pub(super) folder: Foreign,
     pub(super) contained: bool,
+    pub(super) loopback: bool,
 }
 
 /// Process ids of the launchers of live runs: their children may not command
@@ -114,6 +118,11 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         |e: &dyn std::fmt::Display| (exit::FAILED, format!("The run could not be begun: {e}"));
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(|e| internal(&e))?;
+    let door = if wanted.loopback {
+        Some(Door::open(authority).await?)
+    } else {
+        None
+    };
     let facts = RunFacts {
         run: RunId::from_random(random),
         agent: wanted.agent,
@@ -128,6 +137,7 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
     let listener = UnixListener::bind(&socket).map_err(|e| internal(&e))?;
     std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600))
         .map_err(|e| internal(&e))?;
+    let ca_file = folder.0.join("ca.pem");
 
     let agent = facts.agent.clone();
     let run = broker
@@ -148,9 +158,24 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         limits: Limits::default(),
     };
     let http = authority.http.clone();
-    let serving = Serving(tokio::spawn(async move {
-        http.serve_run(listener, gateway).await;
-    }));
+    let mut loopback = None;
+    let serving = Serving(match door {
+        None => tokio::spawn(async move { http.serve_run(listener, gateway).await }),
+        Some(door) => {
+            std::fs::write(&ca_file, &ca_pem).map_err(|e| ended(&e))?;
+            loopback = Some(Loopback {
+                port: door.port,
+                token: door.token.clone(),
+                ca_file: ca_file.to_string_lossy().into_owned(),
+            });
+            let (token, uid) = (Secret::new(door.token.into_bytes()), nix::unistd::getuid());
+            let serve = async move {
+                http.serve_tcp(door.listener, gateway, token, uid.as_raw())
+                    .await;
+            };
+            tokio::spawn(serve)
+        }
+    });
     let reply = Reply::RunBegun(Box::new(RunBegun {
         run: run.facts.run.clone(),
         gateway: socket.to_string_lossy().into_owned(),
@@ -162,6 +187,7 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
             .iter()
             .map(|p| p.to_string_lossy().into_owned())
             .collect(),
+        loopback,
     }));
     Ok(Begun {
         run,
@@ -195,6 +221,42 @@ fn refused(reason: ReasonCode, agent: &AgentId) -> (u8, String) {
             exit::FAILED,
             format!("The run could not be begun ({other})."),
         ),
+    }
+}
+
+/// A port on loopback for an agent that nobody launches, and its token.
+struct Door {
+    listener: TcpListener,
+    port: u16,
+    token: String,
+}
+
+impl Door {
+    /// How many runs may listen at once: ports from the configured one on.
+    const PORTS: u16 = 16;
+
+    async fn open(authority: &Authority) -> Result<Self, (u8, String)> {
+        let failed = |sentence: String| (exit::FAILED, sentence);
+        let first = authority.broker.force().and_then(|f| f.config.gateway.tcp);
+        let first = first.ok_or_else(|| {
+            failed("Loopback TCP is switched off. Switch it on in countersign.toml ([gateway] tcp = 8807), and accept that.".into())
+        })?;
+        let mut random = [0; 32];
+        getrandom::fill(&mut random)
+            .map_err(|e| failed(format!("The run could not be begun: {e}")))?;
+        for port in first..=first.saturating_add(Self::PORTS - 1) {
+            if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+                return Ok(Self {
+                    listener,
+                    port,
+                    token: URL_SAFE_NO_PAD.encode(random),
+                });
+            }
+        }
+        Err(failed(format!(
+            "None of the {} ports from {first} on is free.",
+            Self::PORTS
+        )))
     }
 }
 
