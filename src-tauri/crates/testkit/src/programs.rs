@@ -1,6 +1,7 @@
 //! The programs under test, as files that an ordinary user can run.
 
 use std::ffi::OsStr;
+use std::hash::{Hash as _, Hasher as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
@@ -39,11 +40,22 @@ pub fn built(name: &str) -> io::Result<PathBuf> {
         )));
     }
     if nix::unistd::Uid::effective().is_root() && !open_to_all(&program)? {
+        // The authority finds the tray app beside itself: one of another build
+        // there would not understand it.
+        for other in TOGETHER {
+            let other = program.with_file_name(other);
+            if other.is_file() {
+                copy(&other)?;
+            }
+        }
         copy(&program)
     } else {
         Ok(program)
     }
 }
+
+/// Programs that talk to each other.
+const TOGETHER: [&str; 2] = ["countersign", "countersign-desktop"];
 
 /// Whether every user can reach and run the file.
 fn open_to_all(program: &Path) -> io::Result<bool> {
@@ -59,7 +71,11 @@ fn open_to_all(program: &Path) -> io::Result<bool> {
 /// Copies the program to a folder that all can read; one copy, renewed when
 /// the program was built anew.
 fn copy(program: &Path) -> io::Result<PathBuf> {
-    let folder = env::temp_dir().join("countersign-test-programs");
+    // Of this target folder alone: those of another checkout are others.
+    let mut hash = std::hash::DefaultHasher::new();
+    program.parent().hash(&mut hash);
+    let name = format!("countersign-test-programs-{:016x}", hash.finish());
+    let folder = env::temp_dir().join(name);
     match fs::create_dir(&folder) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
         _ => fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))?,
