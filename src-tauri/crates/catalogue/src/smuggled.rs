@@ -38,6 +38,8 @@ const METHOD_FIELDS: &[&str] = &[
 const HEADER_FIELDS: &[&str] = &["$httpheaders"];
 
 const LAYER: &str = "override";
+/// How many overriding methods are named.
+const NAMED: usize = 8;
 
 /// Raises a judgement by what was found. `effects_of` says what the same
 /// request would do with another method.
@@ -49,9 +51,15 @@ pub(crate) fn raise(
     query: &Pairs,
     effects_of: &dyn Fn(&str) -> Effects,
 ) {
-    for method in overriding_methods(request, content, query) {
-        judgement.raise(effects_of(&method), LAYER);
-        judgement.doubt(words::overridden(&method), LAYER);
+    let methods = overriding_methods(request, content, query);
+    for method in methods.iter().take(NAMED) {
+        judgement.raise(effects_of(method), LAYER);
+        judgement.doubt(words::overridden(method), LAYER);
+    }
+    if methods.len() > NAMED {
+        // Which of so many a server takes, nobody can say.
+        judgement.raise(fx(&countersign_model::Effect::ALL), LAYER);
+        judgement.doubt(words::overridden("another method"), LAYER);
     }
     for name in PATH_HEADERS {
         for value in header(request.headers, name) {
@@ -116,7 +124,6 @@ fn overriding_methods(request: &RequestView<'_>, content: &Content, query: &Pair
         .collect();
     methods.sort();
     methods.dedup();
-    methods.truncate(8);
     methods
 }
 

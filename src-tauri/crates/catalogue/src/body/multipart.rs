@@ -14,12 +14,34 @@ pub(crate) struct Part {
 }
 
 /// How many parts are read at most.
-const LIMIT: usize = 200;
+const LIMIT: usize = 60;
+
+/// Whether a mail or a multipart body may have more parts, or nest them deeper,
+/// than the reader takes without much time or stack: it descends into each part
+/// that states its type, and looks for each part's end to the end of the text.
+/// Every part that can nest states a `Content-Type`.
+pub(crate) fn has_too_many_parts(text: &[u8]) -> bool {
+    const STATED: &[u8] = b"content-type";
+    let mut found = 0;
+    for at in memchr::memchr2_iter(b'c', b'C', text) {
+        let here = text.get(at..at + STATED.len());
+        if here.is_some_and(|word| word.eq_ignore_ascii_case(STATED)) {
+            found += 1;
+            if found > LIMIT {
+                return true;
+            }
+        }
+    }
+    false
+}
 
 /// The parts of a body whose `Content-Type` is given; `None` when it has none,
 /// or too many.
 pub(crate) fn parts(content_type: &[u8], body: &[u8]) -> Option<Vec<Part>> {
     if content_type.iter().any(|b| b.is_ascii_control()) {
+        return None;
+    }
+    if has_too_many_parts(body) {
         return None;
     }
     let text = [b"Content-Type: ", content_type, b"\r\n\r\n", body].concat();
@@ -68,6 +90,19 @@ mod tests {
         assert_eq!(parts[0].content, b"C1");
         assert_eq!(parts[1].media_type.as_deref(), Some("message/rfc822"));
         assert!(parts[1].content.starts_with(b"To: a@example.com"));
+    }
+
+    #[test]
+    fn messages_inside_messages_end_before_the_stack_does() {
+        let nested = b"--b\n".to_vec();
+        let body = [nested, b"Content-Type:message/rfc822\n\n".repeat(200_000)].concat();
+        assert_eq!(parts(b"multipart/mixed; boundary=b", &body), None);
+    }
+
+    #[test]
+    fn many_parts_within_parts_are_not_searched_for_their_ends() {
+        let body = b"--b\nconTent-type:multipart/x;boundary=q\n\n".repeat(190_000);
+        assert_eq!(parts(b"multipart/mixed; boundary=b", &body), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Mails inside requests: who gets them, and what they say.
 
+use crate::body::multipart::has_too_many_parts;
 use crate::body::{Content, Fault};
 use crate::judgement::{Facts, Judgement, get};
 use crate::words::{counted, field, listed};
@@ -9,6 +10,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use countersign_model::{Field, Foreign, Objects, Words};
 use mail_parser::{Header, HeaderName, HeaderValue, Message, MessageParser, MimeHeaders, PartType};
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 
 /// A mail, as far as people need it to decide.
 #[derive(Debug)]
@@ -135,6 +137,9 @@ fn sentence(operation: &str, letter: &Letter, facts: &Facts<'_>) -> Words {
 const SHOWN: usize = 60;
 
 fn read(raw: &[u8]) -> Option<Letter> {
+    if has_too_many_parts(raw) {
+        return None;
+    }
     let message = MessageParser::default().parse(raw)?;
     let mut letter = Letter {
         recipients: Vec::new(),
@@ -202,6 +207,7 @@ fn show_header(message: &Message<'_>, header: &Header<'_>, letter: &mut Letter) 
         return;
     };
     let mut shown = Vec::new();
+    let mut known: HashSet<String> = letter.recipients.iter().cloned().collect();
     for one in addresses.iter() {
         let address = one.address().unwrap_or_default();
         shown.push(match one.name() {
@@ -209,7 +215,7 @@ fn show_header(message: &Message<'_>, header: &Header<'_>, letter: &mut Letter) 
             None => address.to_owned(),
         });
         let receives = !matches!(label, "From" | "Reply-To");
-        if receives && !address.is_empty() && !letter.recipients.iter().any(|a| a == address) {
+        if receives && !address.is_empty() && known.insert(address.to_owned()) {
             letter.recipients.push(address.to_owned());
         }
     }
