@@ -312,17 +312,19 @@ impl Broker {
         self.publish();
     }
 
-    /// Lifts the stop on a human's answer: the record first. A press that comes
-    /// meanwhile wins.
+    /// Lifts the stop on a human's answer: the record first. `presses` are those
+    /// from before that answer: a press that came meanwhile wins.
     ///
     /// # Errors
     /// One sentence; the stop then stays engaged.
-    pub async fn lift(&self, surface: &str) -> Result<(), String> {
+    pub async fn lift(&self, surface: &str, presses: u64) -> Result<(), String> {
         let stop = &self.inner.stop;
-        let presses = stop.presses();
         let Some(engaged) = stop.view() else {
             return Err("The stop is not engaged.".into());
         };
+        if engaged.presses != presses {
+            return Err("The stop was pressed again meanwhile, so it stays engaged.".into());
+        }
         let _ = self
             .record(
                 Event::StopLifted {

@@ -42,6 +42,7 @@ impl Broker {
     ) -> Result<CredentialVersion, VaultError> {
         let version = self.inner.vault.set(id, secret).await?;
         self.to_change().insert(id.clone(), version.clone());
+        self.cut_what_used(id);
         self.record_later(Event::CredentialSet {
             credential: version.clone(),
         });
@@ -55,6 +56,7 @@ impl Broker {
     pub async fn remove_credential(&self, id: &CredentialId) -> Result<(), VaultError> {
         let known = self.credential(id).ok_or(VaultError::NoCredential)?;
         self.to_change().remove(id);
+        self.cut_what_used(id);
         self.inner.vault.remove(id).await?;
         self.record_later(Event::CredentialRemoved { credential: known });
         Ok(())

@@ -13,6 +13,7 @@ use crate::permit::{Bound, Permit};
 use crate::port::{AccountView, Countersigner, Rejected, Release, Submission};
 use crate::question::{about, needed_to_read, same_question, target};
 use crate::runs::Run;
+use crate::usage::Share;
 use async_trait::async_trait;
 use countersign_ledger::Durability;
 use countersign_model::{
@@ -20,6 +21,7 @@ use countersign_model::{
     ExactRequest, Foreign, QuestionId, ReasonCode, Refusal, RequestId, Requested, RunFacts, RunId,
     Scheme, Settled, Verdict,
 };
+use countersign_policy::Recent;
 use countersign_vault::Presented;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,7 +84,7 @@ impl Countersigner for Broker {
                 // A request that goes on waiting is no decision; the desk sees
                 // to its record.
                 if refusal.reason != ReasonCode::Waiting {
-                    self.record_refusal(&submission, &case, &refusal);
+                    self.record_refusal(&submission, &case, &refusal).await;
                 }
                 Err(refusal)
             }
@@ -112,12 +114,12 @@ impl Countersigner for Broker {
         self.settle_open(settled);
     }
 
-    fn reject(&self, rejected: Rejected) {
+    async fn reject(&self, rejected: Rejected) {
         let Some(run) = self.inner.runs.get(&rejected.run) else {
             return;
         };
         run.counted();
-        self.record_later(Event::Requested(Box::new(Requested {
+        let event = Event::Requested(Box::new(Requested {
             request: rejected.request,
             run: Some(rejected.run),
             agent: run.facts.agent.clone(),
@@ -135,7 +137,10 @@ impl Countersigner for Broker {
             streamed: false,
             credential: None,
             config: self.force().map_or_else(nothing_accepted, |f| f.digest),
-        })));
+        }));
+        // It is refused whether or not it could be written down; a trail that
+        // takes nothing more says so itself.
+        let _ = self.record(event, Durability::Routine).await;
     }
 }
 
@@ -148,6 +153,8 @@ struct Case {
     exact: Digest,
     approval: Option<Approval>,
     detail: Option<Foreign>,
+    /// What it was judged by.
+    recent: Recent,
 }
 
 impl Case {
@@ -159,6 +166,7 @@ impl Case {
             exact: submission.exact.digest(),
             approval: None,
             detail: None,
+            recent: Recent::default(),
         }
     }
 }
@@ -205,7 +213,7 @@ impl Broker {
                 }
             }
         }
-        self.permit(s, case, &run, account, verdict, cut)
+        self.permit(s, case, &run, (&force, account), verdict, cut)
             .await
             .map_err(no)
     }
@@ -268,6 +276,7 @@ impl Broker {
             .ok_or(ReasonCode::NotAssigned)?;
         let now = self.inner.clock.boot();
         let recent = self.usage().recent(&agent.id, &account.id, now);
+        case.recent = recent;
         let judgement = force.policies.judge(agent, account, &s.action, &recent);
         case.rules = judgement.rules;
         if let Some(error) = judgement.error {
@@ -344,13 +353,48 @@ impl Broker {
         }
     }
 
+    /// Takes the request's share of what may be used lately, if policy still says
+    /// so: others may have taken theirs since it was judged, while the human read
+    /// or at the same time.
+    fn take_share(
+        &self,
+        s: &Submission,
+        case: &Case,
+        run: &Run,
+        force: &Force,
+        account: &Account,
+    ) -> Result<Share, ReasonCode> {
+        let (agent, _) = force
+            .agent(&run.facts.agent)
+            .ok_or(ReasonCode::NotAssigned)?;
+        let now = self.inner.clock.boot();
+        // One after the other: what is read is what is taken from.
+        let mut usage = self.usage();
+        let recent = usage.recent(&agent.id, &account.id, now);
+        if recent != case.recent {
+            let again = force.policies.judge(agent, account, &s.action, &recent);
+            let given = case.approval.as_ref().map(|approval| approval.assurance);
+            let holds = again.error.is_none()
+                && match again.verdict {
+                    Verdict::Allow => true,
+                    Verdict::Ask(needed) => given.is_some_and(|given| given >= needed),
+                    Verdict::Deny => false,
+                };
+            if !holds {
+                return Err(ReasonCode::Policy);
+            }
+        }
+        let objects = s.action.objects.count.unwrap_or(1);
+        Ok(usage.take(&agent.id, &account.id, objects, now))
+    }
+
     /// Guarantee G2: the record is durable before the permit exists.
     async fn permit(
         &self,
         s: &Submission,
         case: &Case,
         run: &Run,
-        account: Arc<Account>,
+        (force, account): (&Force, Arc<Account>),
         verdict: Verdict,
         cut: CancellationToken,
     ) -> Result<Permit, ReasonCode> {
@@ -359,15 +403,11 @@ impl Broker {
         } else {
             Durability::Full
         };
-        let now = self.inner.clock.boot();
-        let objects = s.action.objects.count.unwrap_or(1);
         let open = Open {
             run: s.run.clone(),
             agent: run.facts.agent.clone(),
             account: Arc::clone(&account),
-            share: self
-                .usage()
-                .take(&run.facts.agent, &account.id, objects, now),
+            share: self.take_share(s, case, run, force, &account)?,
             cut: cut.clone(),
         };
         let unused = Unused::begin(self, &s.request, open)?;
@@ -438,7 +478,7 @@ impl Broker {
         }
     }
 
-    fn record_refusal(&self, s: &Submission, case: &Case, refusal: &Refusal) {
+    async fn record_refusal(&self, s: &Submission, case: &Case, refusal: &Refusal) {
         let Some(run) = self.inner.runs.get(&s.run) else {
             return;
         };
@@ -446,7 +486,9 @@ impl Broker {
             reason: Some(refusal.reason),
             ..requested(s, &run, case)
         };
-        self.record_later(Event::Requested(Box::new(record)));
+        let _ = self
+            .record(Event::Requested(Box::new(record)), Durability::Routine)
+            .await;
     }
 }
 

@@ -5,7 +5,9 @@
 use crate::broker::Broker;
 use crate::force::Force;
 use crate::usage::Share;
-use countersign_model::{Account, AgentId, Event, Outcome, ReasonCode, RequestId, RunId, Settled};
+use countersign_model::{
+    Account, AgentId, CredentialId, Event, Outcome, ReasonCode, RequestId, RunId, Settled,
+};
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
@@ -139,6 +141,15 @@ impl Broker {
                     why: why.to_owned(),
                 },
             );
+        }
+    }
+
+    /// Cuts what goes on with a credential that was replaced or removed.
+    pub(crate) fn cut_what_used(&self, credential: &CredentialId) {
+        for open in self.open_requests().values() {
+            if CredentialId::from(open.account.id.clone()) == *credential {
+                open.cut.cancel();
+            }
         }
     }
 

@@ -117,6 +117,7 @@ pub trait Countersigner: Send + Sync + 'static {
     /// Records what became of a released request. Never waits.
     fn settle(&self, settled: Settled);
 
-    /// Records a request that the gateway refused. Never waits.
-    fn reject(&self, rejected: Rejected);
+    /// Records a request that the gateway refused. To be waited for before the
+    /// agent is answered: it cannot be refused faster than that is recorded.
+    async fn reject(&self, rejected: Rejected);
 }

@@ -160,6 +160,7 @@ impl EmergencyStop {
         self.is_engaged().then(|| StopView {
             since: Timestamp::from_unix_ms(self.since.load(Ordering::SeqCst)),
             trigger: trigger_of(self.trigger.load(Ordering::SeqCst)),
+            presses: self.presses(),
         })
     }
 

@@ -92,7 +92,8 @@ async fn too_many<C: Countersigner>(run: &Run<C>, mut agent: Connection) {
         Foreign::new("a connection"),
         ReasonCode::Limit,
         detail,
-    );
+    )
+    .await;
     let problem = Problem {
         request: Some(id),
         reason: ReasonCode::Limit,
@@ -167,7 +168,7 @@ async fn unreadable<C: Countersigner>(
         Via::Proxy => Foreign::new("an unreadable request"),
         Via::Tunnel { host, .. } => Foreign::new(format!("an unreadable request to {host}")),
     };
-    reject(run, &id, target, reason, &detail);
+    reject(run, &id, target, reason, &detail).await;
     let problem = Problem {
         request: Some(id),
         reason,
@@ -290,7 +291,8 @@ async fn end_tls<C: Countersigner>(
             target(),
             ReasonCode::Unsupported,
             "what came through the tunnel was not TLS",
-        );
+        )
+        .await;
         return None;
     };
     let named = hello.client_hello().server_name().map(normalise::authority);
@@ -303,7 +305,8 @@ async fn end_tls<C: Countersigner>(
             target(),
             ReasonCode::Malformed,
             "the server name of TLS is not the host of the CONNECT",
-        );
+        )
+        .await;
         return None;
     }
     let config = run.ca.server_config(host).ok()?;

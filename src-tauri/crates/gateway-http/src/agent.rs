@@ -8,6 +8,9 @@ use std::io;
 use std::time::Duration;
 use tokio::time::timeout;
 
+/// How long an agent may take to take an answer of ours.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// What becomes of the agent's connection after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum After {
@@ -116,6 +119,12 @@ impl Writer<'_> {
         with_body: bool,
         keep: bool,
     ) -> io::Result<()> {
+        timeout(PATIENCE, self.answer_now(whole, with_body, keep))
+            .await
+            .unwrap_or(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    async fn answer_now(&mut self, whole: &Whole, with_body: bool, keep: bool) -> io::Result<()> {
         match self {
             Self::One(one) => one.send(&wire::answer(whole, with_body, keep)).await,
             Self::Two(two) => {

@@ -10,11 +10,17 @@ use crate::send::Body;
 use crate::wire::CONTINUE;
 use countersign_broker::{Countersigner, Submission};
 use countersign_catalogue::{BodyView, Kind, RequestView};
-use countersign_model::{Account, Action, BodyCommitment, ExactRequest, RequestId};
+use countersign_model::{
+    Account, Action, BodyCommitment, Digest, ExactRequest, Foreign, Objects, RequestId, Span, Words,
+};
 use std::pin::pin;
 use std::time::Duration;
 use tokio::time::{Instant, interval_at, sleep};
 
+/// How much of one value a question and a record carry, and of all objects, in
+/// bytes. More is no name that anybody reads.
+const ONE_VALUE: usize = 4 << 10;
+const ALL_VALUES: usize = 512 << 10;
 /// A client that closes its half right after a request still gets a reply that
 /// comes at once; one that is gone while a human is asked has withdrawn.
 const WATCH_AFTER: Duration = Duration::from_secs(1);
@@ -51,7 +57,7 @@ pub(crate) fn submission<C: Countersigner>(
             length: Some(spooled.length),
         },
     };
-    let known = countersign_catalogue::recognise(
+    let mut known = countersign_catalogue::recognise(
         account,
         &RequestView {
             method: &exact.method,
@@ -62,6 +68,9 @@ pub(crate) fn submission<C: Countersigner>(
             body: view,
         },
     );
+    if bound(&mut known.objects, &mut known.words) {
+        known.preview.whole = false;
+    }
     let action = Action {
         provider: account.provider.clone(),
         operation: known.operation,
@@ -87,6 +96,50 @@ pub(crate) fn submission<C: Countersigner>(
         preview: known.preview,
         same: headers::same(exact, kind),
     }
+}
+
+/// Cuts what no human reads and no message can carry, and says what it was.
+/// Whether anything was cut.
+fn bound(objects: &mut Objects, words: &mut Words) -> bool {
+    let mut cut = false;
+    let mut total = 0;
+    let mut carried = 0;
+    for object in &mut objects.listed {
+        cut |= shorten(object);
+        total += object.raw().len();
+        if total > ALL_VALUES {
+            break;
+        }
+        carried += 1;
+    }
+    cut |= carried < objects.listed.len();
+    objects.listed.truncate(carried);
+    let mut shown = Words::default();
+    for span in words.spans() {
+        shown = match span {
+            Span::Ours(text) => shown.ours(text.clone()),
+            Span::Foreign(text) => {
+                let mut text = text.clone();
+                cut |= shorten(&mut text);
+                shown.foreign(text)
+            }
+        };
+    }
+    *words = shown;
+    cut
+}
+
+fn shorten(value: &mut Foreign) -> bool {
+    let raw = value.raw();
+    if raw.len() <= ONE_VALUE {
+        return false;
+    }
+    let begin: String = raw.chars().take(ONE_VALUE / 8).collect();
+    let (length, digest) = (raw.chars().count(), Digest::of(raw.as_bytes()));
+    *value = Foreign::new(format!(
+        "{begin}… ({length} characters in all, SHA-256 {digest})"
+    ));
+    true
 }
 
 /// Waits for the decision; meanwhile keeps clients awake that can bear it, and
@@ -143,5 +196,31 @@ pub(crate) async fn ask<C: Countersigner>(
             _ = beat.tick(), if awake => writer.send(CONTINUE).await.map_err(|_| No::HungUp)?,
             () = &mut gone => return Err(No::HungUp),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_message_can_carry_is_cut_and_says_so() {
+        let mut objects = Objects {
+            listed: vec!["short".into(), Foreign::new("a".repeat(8 << 20))],
+            count: Some(2),
+        };
+        let mut words = Words::new("Delete ").foreign("b".repeat(8 << 20));
+        assert!(bound(&mut objects, &mut words));
+        assert_eq!(objects.listed[0].raw(), "short");
+        let cut = objects.listed[1].raw();
+        assert!(cut.len() < 4096 && cut.contains("8388608 characters in all"));
+        assert!(!words.fits(120), "it cannot be approved in a notification");
+        let mut many = Objects {
+            listed: vec![Foreign::new("c".repeat(4000)); 5000],
+            count: Some(5000),
+        };
+        assert!(bound(&mut many, &mut Words::default()));
+        assert!(many.listed.len() < 200 && many.count == Some(5000));
+        assert!(!bound(&mut Objects::default(), &mut Words::new("List")));
     }
 }

@@ -13,6 +13,7 @@ use flate2::write::{GzDecoder, ZlibDecoder};
 use http_body::{Frame, SizeHint};
 use sha2::{Digest as _, Sha256};
 use std::io::Write;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
@@ -52,7 +53,8 @@ pub(crate) async fn read_whole(
     mut reader: Reader<'_>,
     head: &Head,
     limits: &Limits,
-    (budget, spool): (&Budget, &Budget),
+    budget: &Budget,
+    spool: (&Budget, &Path),
 ) -> Result<Read, NotRead> {
     let idle = limits.idle_request;
     let large = |reader, begun| async move {

@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 
 /// Of the cookies of one account at most so many; the oldest goes first.
 const MOST: usize = 100;
+/// Bytes of their values, in all.
+const MOST_BYTES: usize = 16 << 10;
 /// Longer ones are dropped, as browsers do (name and value, in bytes).
 const LONGEST: usize = 4096;
 /// A value this long is looked for in replies; a shorter one (`lang=en`) would
@@ -101,7 +103,8 @@ impl Jars {
                     && c.lasts(now)
             });
             if kept.lasts(now) {
-                if jar.len() >= MOST {
+                // Every value is looked for in every reply.
+                while jar.len() >= MOST || size_of(jar) + kept.value.len() > MOST_BYTES {
                     jar.remove(0);
                 }
                 jar.push(kept);
@@ -118,13 +121,29 @@ impl Jars {
         let jar = jars.get(&(account.clone(), version));
         jar.into_iter()
             .flatten()
-            .filter(|c| c.value.len() >= NEEDLE)
-            .map(|c| Secret::new(c.value.as_bytes().to_vec()))
+            .flat_map(Kept::spellings)
+            .filter(|spelling| spelling.len() >= NEEDLE)
+            .map(Secret::new)
             .collect()
     }
 }
 
+fn size_of(jar: &[Kept]) -> usize {
+    jar.iter().map(|c| c.value.len()).sum()
+}
+
 impl Kept {
+    /// The value as it was set, and as a framework reads it: without quotes, and
+    /// with its percent signs undone.
+    fn spellings(&self) -> Vec<Vec<u8>> {
+        let value = self.value.as_bytes().to_vec();
+        let bare = self.value.trim_matches('"').as_bytes().to_vec();
+        let decoded: Vec<u8> = percent_encoding::percent_decode(&bare).collect();
+        let mut all = vec![value, bare, decoded];
+        all.dedup();
+        all
+    }
+
     fn read(text: &str, place: Place<'_>, now: i64) -> Option<Self> {
         let parsed = Cookie::parse(text).ok()?;
         let (name, value) = (parsed.name(), parsed.value());

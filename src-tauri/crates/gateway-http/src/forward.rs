@@ -108,8 +108,9 @@ async fn judge<C: Countersigner>(
                     .await
                     .map_err(|_| No::ours(ReasonCode::Withdrawn))?;
             }
-            let budgets = (&run.budget, &run.spool);
-            match body::read_whole(agent.reader(), head, &run.limits, budgets).await {
+            let spool = (&run.spool, run.spool_folder.as_path());
+            let read = body::read_whole(agent.reader(), head, &run.limits, &run.budget, spool);
+            match read.await {
                 Ok(Read::Whole(whole)) => Body::Whole(whole),
                 Ok(Read::Spooled(spooled)) => Body::Spooled(spooled),
                 Err(why) => return Err(not_read(why)),

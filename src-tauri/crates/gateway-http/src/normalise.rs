@@ -11,6 +11,9 @@ use crate::head::Head;
 use countersign_model::{HostPattern, Scheme};
 use std::net::Ipv4Addr;
 
+/// The longest target that is taken, in bytes. Common servers take 8 KiB.
+const LONGEST: usize = 16 << 10;
+
 /// Why a request is refused; a sentence part of ours.
 pub(crate) type Doubt = &'static str;
 
@@ -142,6 +145,9 @@ pub(crate) fn target(head: &Head, via: &Via) -> Result<Target, Doubt> {
 fn split_target(target: &str) -> Result<(Scheme, Option<Authority>, &str), Doubt> {
     if !target.bytes().all(|b| matches!(b, 0x21..=0x7e)) {
         return Err("the target has characters that are not ASCII");
+    }
+    if target.len() > LONGEST {
+        return Err("the target is longer than what servers take");
     }
     if target.contains('#') {
         return Err("the target has a fragment");

@@ -46,6 +46,9 @@ impl No {
     }
 }
 
+/// How much of a refused target is recorded, in bytes.
+const MOST_TARGET: usize = 2048;
+
 /// What a token endpoint of a known kind gives a run (G1).
 const PLACEHOLDER: &str =
     r#"{"access_token":"countersign-placeholder","token_type":"Bearer","expires_in":3600}"#;
@@ -61,7 +64,7 @@ pub(crate) async fn tell_no<C: Countersigner>(
 ) -> After {
     match no {
         No::Ours { reason, detail } => {
-            reject(run, id, target_text(head, via), reason, &detail);
+            reject(run, id, target_text(head, via), reason, &detail).await;
             tell(
                 agent,
                 head,
@@ -117,20 +120,21 @@ const fn after(sent: bool, keep: bool) -> After {
     }
 }
 
-pub(crate) fn reject<C: Countersigner>(
+pub(crate) async fn reject<C: Countersigner>(
     run: &Run<C>,
     id: &RequestId,
     target: Foreign,
     reason: ReasonCode,
     detail: &str,
 ) {
-    run.port.reject(Rejected {
+    let rejected = Rejected {
         request: id.clone(),
         run: run.id.clone(),
         target,
         reason,
         detail: (detail != reason.advice()).then(|| Foreign::new(detail)),
-    });
+    };
+    run.port.reject(rejected).await;
 }
 
 /// Method and target for the record. Without the query, in which an agent may
@@ -138,6 +142,8 @@ pub(crate) fn reject<C: Countersigner>(
 fn target_text(head: &Head, via: &Via) -> Foreign {
     let path = head.target.split(['?', '#']).next().unwrap_or_default();
     let path = path.rsplit_once('@').map_or(path, |(_, rest)| rest);
+    // It was refused: its beginning is enough.
+    let path = path.get(..MOST_TARGET).unwrap_or(path);
     Foreign::new(match via {
         Via::Tunnel { host, port } if path.starts_with('/') => {
             format!("{} https://{host}:{port}{path}", head.method)

@@ -51,6 +51,8 @@ const STRIPPED: &[&str] = &[
 /// A gzip byte stands for at most 1032 others, so that no step of undoing it
 /// takes more than this many times that.
 const UNZIP_STEP: usize = 128;
+/// Undone text is searched in pieces of about this size.
+const SEARCHED_AT_ONCE: usize = 16 << 10;
 /// How much may wait to be sent.
 const MOST_UNSENT: usize = 32 << 10;
 
@@ -116,6 +118,7 @@ pub(crate) async fn deliver(
             framed(status, &fields, framing, keep, side),
             None,
             framing,
+            side.idle,
             progress,
         ),
         Writer::Two(_) => {
@@ -126,7 +129,7 @@ pub(crate) async fn deliver(
             *head.status_mut() = status;
             *head.headers_mut() = headers;
             let buffer = BytesMut::with_capacity(4096);
-            Out::new(writer, buffer, Some(head), framing, progress)
+            Out::new(writer, buffer, Some(head), framing, side.idle, progress)
         }
     };
     let mut scrub = Scrubber::new(needles.clone());
@@ -142,6 +145,9 @@ pub(crate) async fn deliver(
             }
         };
         let Some(piece) = piece else { break };
+        // An upstream that always has more must not keep others waiting, the
+        // stop among them.
+        tokio::task::consume_budget().await;
         let data = piece
             .map_err(|_| Failed::Unknown("The connection broke in the middle of the reply."))?;
         progress
@@ -151,12 +157,21 @@ pub(crate) async fn deliver(
             let safe = scrub.push(data).map_err(|_| Failed::HeldCredential)?;
             out.data(safe).await?;
         } else {
+            let mut plain = BytesMut::new();
             for step in data.chunks(UNZIP_STEP) {
-                let safe = scrub
-                    .push(unzip.push(step)?)
-                    .map_err(|_| Failed::HeldCredential)?;
-                out.data(safe).await?;
+                plain.extend_from_slice(&unzip.push(step)?);
+                if plain.len() >= SEARCHED_AT_ONCE {
+                    let safe = scrub
+                        .push(plain.split().freeze())
+                        .map_err(|_| Failed::HeldCredential)?;
+                    out.data(safe).await?;
+                    tokio::task::consume_budget().await;
+                }
             }
+            let safe = scrub
+                .push(plain.freeze())
+                .map_err(|_| Failed::HeldCredential)?;
+            out.data(safe).await?;
         }
     }
     let last = scrub
@@ -179,6 +194,8 @@ struct Out<'a> {
     /// With HTTP/2, until it was sent.
     head: Option<Response<()>>,
     framing: Framing,
+    /// How long the agent may take to take a piece.
+    patience: Duration,
     progress: &'a Progress,
 }
 
@@ -188,6 +205,7 @@ impl<'a> Out<'a> {
         buffer: BytesMut,
         head: Option<Response<()>>,
         framing: Framing,
+        patience: Duration,
         progress: &'a Progress,
     ) -> Self {
         Self {
@@ -195,6 +213,7 @@ impl<'a> Out<'a> {
             buffer,
             head,
             framing,
+            patience,
             progress,
         }
     }
@@ -220,7 +239,7 @@ impl<'a> Out<'a> {
         self.progress.replied.store(true, Ordering::Relaxed);
         let sent = match &mut self.to {
             Writer::One(one) => {
-                let sent = one.send(&self.buffer).await;
+                let sent = timeout(self.patience, one.send(&self.buffer)).await;
                 self.buffer.clear();
                 sent
             }
@@ -229,10 +248,13 @@ impl<'a> Out<'a> {
                     two.begin(head, self.framing == Framing::None)
                         .map_err(|_| Failed::AgentGone)?;
                 }
-                two.data(self.buffer.split().freeze()).await
+                timeout(self.patience, two.data(self.buffer.split().freeze())).await
             }
         };
-        sent.map_err(|_| Failed::AgentGone)
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Failed::AgentGone),
+        }
     }
 
     async fn end(mut self) -> Result<(), Failed> {

@@ -8,6 +8,7 @@ use crate::{Limits, RunCa};
 use countersign_broker::Countersigner;
 use countersign_model::{Account, AccountId, Digest, RunId};
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
@@ -22,6 +23,8 @@ pub struct RunGateway<C: Countersigner> {
     pub port: Arc<C>,
     /// What it may use.
     pub limits: Limits,
+    /// Where large bodies lie for a while, in files without a name.
+    pub spool: PathBuf,
 }
 
 pub(crate) struct Run<C: Countersigner> {
@@ -32,6 +35,7 @@ pub(crate) struct Run<C: Countersigner> {
     pub(crate) budget: Budget,
     /// Of the disk.
     pub(crate) spool: Budget,
+    pub(crate) spool_folder: PathBuf,
     /// Places for requests of HTTP/2, of which a connection carries many.
     pub(crate) requests: Semaphore,
     pub(crate) jars: Jars,
@@ -48,6 +52,7 @@ impl<C: Countersigner> Run<C> {
             port: gateway.port,
             budget: Budget::new(gateway.limits.buffered),
             spool: Budget::new(gateway.limits.spooled),
+            spool_folder: gateway.spool,
             requests: Semaphore::new(gateway.limits.connections),
             limits: gateway.limits,
             jars: Jars::default(),

@@ -63,7 +63,9 @@ impl Needles {
     }
 
     fn in_view(&self, text: &[u8]) -> bool {
-        self.0.iter().any(|form| memmem::find(text, form).is_some())
+        // A search is prepared for each form: not for those that cannot fit.
+        let mut fit = self.0.iter().filter(|form| form.len() <= text.len());
+        fit.any(|form| memmem::find(text, form).is_some())
     }
 
     /// Where the longest end of `text` starts that begins a form.

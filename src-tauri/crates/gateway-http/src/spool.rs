@@ -10,6 +10,7 @@ use bytes::Bytes;
 use countersign_model::Digest;
 use sha2::{Digest as _, Sha256};
 use std::io::SeekFrom;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::fs::File;
@@ -33,9 +34,9 @@ pub(crate) async fn read(
     mut reader: Reader<'_>,
     begun: Bytes,
     idle: Duration,
-    budget: &Budget,
+    (budget, folder): (&Budget, &Path),
 ) -> Result<Spooled, NotRead> {
-    let file = tempfile::tempfile().map_err(|_| NotRead::NoRoom)?;
+    let file = tempfile::tempfile_in(folder).map_err(|_| NotRead::NoRoom)?;
     let mut file = File::from_std(file);
     let mut hash = Sha256::new();
     let (mut length, mut counted, mut held) = (0usize, 0usize, None);

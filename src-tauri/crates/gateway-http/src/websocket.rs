@@ -12,7 +12,7 @@ use crate::upstream::{Failed, Upgraded};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
-use countersign_model::{Action, DataPreview, Effect, Effects, HeaderField, Objects, Words};
+use countersign_model::{Action, DataPreview, Effect, HeaderField, Objects, Span, Words};
 use http::{HeaderMap, Response, StatusCode, header};
 use sha1::{Digest as _, Sha1};
 use std::sync::atomic::Ordering;
@@ -68,11 +68,20 @@ pub(crate) fn headers(head: &Head) -> Vec<HeaderField> {
 /// What a human is told, whatever the catalogue knows of the path.
 pub(crate) fn describe(action: &mut Action, preview: &mut DataPreview, host: &str, path: &str) {
     action.operation = "websocket".into();
-    action.effects = Effects::of(&[Effect::Exec]);
+    // A service that does not know WebSocket does what the path alone says.
+    action.effects = action.effects.with(Effect::Exec);
     action.objects = Objects::unknown();
+    let alone = std::mem::take(&mut action.words);
     action.words = Words::new("Open a two-way connection (WebSocket) to ")
         .foreign(format!("{host}{path}"))
-        .ours("; what goes through it is not looked at");
+        .ours(", through which nothing is looked at. Without it: ");
+    for span in alone.spans() {
+        let words = std::mem::take(&mut action.words);
+        action.words = match span {
+            Span::Ours(text) => words.ours(text.clone()),
+            Span::Foreign(text) => words.foreign(text.clone()),
+        };
+    }
     action.routine = false;
     action.decided_by = "an upgrade of the connection".into();
     *preview = DataPreview::default();

@@ -11,16 +11,21 @@ use countersign_broker::{Countersigner as _, Run, Secret};
 use countersign_gateway_http::{Limits, RunCa, RunGateway};
 use countersign_model::{AgentId, Foreign, ReasonCode, RunFacts, RunId};
 use countersign_protocol::control::{Ask, Loopback, Reply, RunBegun};
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::io;
 use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
-/// How long a launcher may take to end its run after it was told to.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long a launcher may take to end its run after it was told to; then it is
+/// ended, and the run with it.
+const OBEYS: Duration = Duration::from_secs(1);
+/// How long the kernel may take to close what an ended launcher held.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What `countersign run` asked for.
 pub(super) struct Wanted {
@@ -54,6 +59,11 @@ pub(super) async fn hold(
     wanted: Wanted,
 ) -> io::Result<()> {
     let launcher = stream.peer_cred()?.pid();
+    // Its own handle, so that it is this process that is ended and no other
+    // that has its number by then.
+    let handle = launcher
+        .and_then(rustix::process::Pid::from_raw)
+        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     let begun = match begin(authority, wanted).await {
         Ok(begun) => begun,
         Err((code, sentence)) => return wire::write(&mut stream, &failed(code, sentence)).await,
@@ -68,7 +78,7 @@ pub(super) async fn hold(
     let mut exit_code = None;
     let why = match wire::write(&mut stream, &reply).await {
         Err(_) => "its launcher was gone before it began",
-        Ok(()) => until_over(&mut stream, &run, &mut exit_code).await,
+        Ok(()) => until_over(&mut stream, &run, handle.as_ref(), &mut exit_code).await,
     };
     authority.broker.end_run(&run.facts.run, exit_code, why);
     Ok(())
@@ -78,6 +88,7 @@ pub(super) async fn hold(
 async fn until_over(
     stream: &mut UnixStream,
     run: &Run,
+    launcher: Option<&OwnedFd>,
     exit_code: &mut Option<i32>,
 ) -> &'static str {
     let (mut read, mut write) = stream.split();
@@ -87,10 +98,17 @@ async fn until_over(
             let kill = Reply::RunKill { why: "stopped by the user".into() };
             // A launcher that is gone has taken its run with it.
             let _ = wire::write(&mut write, &kill).await;
-            if let Ok(Ok(Some(Ask::EndRun { exit_code: code }))) =
-                tokio::time::timeout(LAST_WORDS, wire::read::<Ask>(&mut read)).await
-            {
-                *exit_code = code;
+            match tokio::time::timeout(OBEYS, wire::read::<Ask>(&mut read)).await {
+                Ok(Ok(Some(Ask::EndRun { exit_code: code }))) => *exit_code = code,
+                Ok(_) => {}
+                // It does not listen (a shell may have suspended it). The run
+                // dies with it: bubblewrap is told to die with its parent.
+                Err(_) => {
+                    if let Some(launcher) = launcher {
+                        let _ = pidfd_send_signal(launcher, Signal::KILL);
+                        let _ = tokio::time::timeout(LAST_WORDS, wire::read::<Ask>(&mut read)).await;
+                    }
+                }
             }
             return "stopped";
         }
@@ -156,6 +174,7 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         ca,
         port: Arc::new(broker.clone()),
         limits: Limits::default(),
+        spool: authority.home.state.clone(),
     };
     let http = authority.http.clone();
     let mut loopback = None;

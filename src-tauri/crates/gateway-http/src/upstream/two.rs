@@ -139,10 +139,12 @@ impl Conn {
                 Ok((Response::from_parts(parts, ()), exchange))
             }
             Err(error) => {
-                let untouched = error.reason() == Some(Reason::REFUSED_STREAM)
-                    || self.wrote.load(Ordering::Relaxed) == before;
+                let untouched = self.wrote.load(Ordering::Relaxed) == before;
                 Err(Unsent::Failed(if untouched {
-                    Failed::NotSent("The service took no request on this connection.")
+                    Failed::NotSent("The connection broke before the request was sent.")
+                } else if error.reason() == Some(Reason::REFUSED_STREAM) {
+                    // Its word is no proof: it has had the request.
+                    Failed::Unknown("The service says that it did not take the request.")
                 } else {
                     Failed::Unknown("The connection broke before the service answered.")
                 }))

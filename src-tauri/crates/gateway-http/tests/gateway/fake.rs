@@ -174,7 +174,7 @@ impl Countersigner for Fake {
     fn settle(&self, settled: Settled) {
         self.settled.lock().unwrap().push(settled);
     }
-    fn reject(&self, rejected: Rejected) {
+    async fn reject(&self, rejected: Rejected) {
         self.rejected.lock().unwrap().push(rejected);
     }
 }

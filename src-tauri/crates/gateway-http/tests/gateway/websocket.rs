@@ -76,7 +76,7 @@ async fn a_websocket_is_one_request_to_execute_and_is_carried_both_ways() {
     {
         let decided = world.fake.decided.lock().unwrap();
         let action = &decided[0].action;
-        assert_eq!(action.effects, Effects::of(&[Effect::Exec]));
+        assert_eq!(action.effects, Effects::of(&[Effect::Exec, Effect::Read]));
         assert!(!action.routine && !decided[0].preview.whole);
         assert!(action.words.shown(200).contains("WebSocket"));
     }

@@ -134,6 +134,7 @@ impl World {
             ca,
             port: Arc::clone(&fake),
             limits,
+            spool: folder.path().to_owned(),
         };
         let gateway = tokio::spawn(async move { Gateway::new().serve_run(listener, run).await });
         Self {
