@@ -102,6 +102,7 @@ fn main() {
     let stop = StopView {
         since: Timestamp::from_unix_ms(now()),
         trigger: StopTrigger::Hotkey,
+        presses: 1,
     };
     authority.say(&ToSurface::State(SurfaceState {
         stopped: Some(stop),

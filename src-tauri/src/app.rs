@@ -65,6 +65,11 @@ pub(crate) fn run(stream: UnixStream) -> Result<(), String> {
     }
 }
 
+#[allow(clippy::print_stderr, reason = "there may be no window to say it in")]
+fn complain(error: &std::io::Error) {
+    eprintln!("countersign-desktop: the authority's words cannot be read: {error}");
+}
+
 fn start(
     app: &AppHandle,
     authority: Authority,
@@ -93,7 +98,11 @@ fn start(
             let handed = reader.authority.read(&mut reading, |message| {
                 reader.handle(Event::Authority(message));
             });
-            drop(handed); // however it ended, the desk knows whether it was in order
+            // The desk knows whether it was in order; whoever looks for the reason
+            // finds it where the program was started.
+            if let Err(error) = handed {
+                complain(&error);
+            }
             reader.handle(Event::AuthorityGone);
         })?;
 

@@ -102,7 +102,10 @@ pub(crate) struct Desk {
 #[derive(Debug, PartialEq)]
 enum Held {
     Approve(QuestionId, Digest),
-    Resume,
+    /// Of the stop that was pressed so often.
+    Resume {
+        presses: u64,
+    },
 }
 
 /// Why an act of the human is not taken for an answer: a sentence for them.
@@ -341,22 +344,22 @@ impl Desk {
 
     pub(crate) fn resume_start(&mut self, now: Instant) -> Result<(), Refused> {
         self.hold.cancel();
-        if self.state.stopped.is_none() {
-            return Err(RUNNING);
-        }
+        let presses = self.state.stopped.as_ref().ok_or(RUNNING)?.presses;
         if self
             .appeared
             .is_none_or(|at| now.saturating_duration_since(at) < SEEN)
         {
             return Err(UNREAD);
         }
-        self.hold.start(Held::Resume, now);
+        self.hold.start(Held::Resume { presses }, now);
         Ok(())
     }
 
-    pub(crate) fn resume_finish(&mut self, now: Instant) -> Result<(), Refused> {
-        if self.hold.finish(&Held::Resume, now) {
-            Ok(())
+    /// The presses of the stop that is lifted: those from before the hold.
+    pub(crate) fn resume_finish(&mut self, now: Instant) -> Result<u64, Refused> {
+        let presses = self.state.stopped.as_ref().ok_or(RUNNING)?.presses;
+        if self.hold.finish(&Held::Resume { presses }, now) {
+            Ok(presses)
         } else {
             Err(SHORT)
         }

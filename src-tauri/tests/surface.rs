@@ -236,6 +236,7 @@ fn the_hotkey_the_tray_and_the_window_stop() {
     let stop = StopView {
         since: Timestamp::from_unix_ms(now()),
         trigger: StopTrigger::Hotkey,
+        presses: 1,
     };
     authority.say(&ToSurface::State(SurfaceState {
         stopped: Some(stop),

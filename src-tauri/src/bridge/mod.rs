@@ -94,9 +94,9 @@ fn resume_start(hub: TheHub<'_>) -> Result<(), String> {
 /// done shows in the state that follows.
 #[tauri::command]
 fn resume_finish(hub: TheHub<'_>) -> Result<(), String> {
-    hub.desk().resume_finish(Instant::now())?;
+    let presses = hub.desk().resume_finish(Instant::now())?;
     hub.authority
-        .say(&FromSurface::Resume { call: 0 })
+        .say(&FromSurface::Resume { call: 0, presses })
         .map_err(|_| "The authority is gone.".to_owned())
 }
 

@@ -80,6 +80,7 @@ pub(crate) fn stopped(desk: &mut Desk) {
     let stop = StopView {
         since: Timestamp::from_unix_ms(5),
         trigger: StopTrigger::Hotkey,
+        presses: 1,
     };
     let state = SurfaceState {
         stopped: Some(stop),
@@ -272,7 +273,7 @@ fn resuming_needs_a_stop_a_window_and_a_hold() {
     desk.resume_start(t + SEEN).unwrap();
     assert_eq!(desk.resume_finish(t + SEEN), Err(SHORT));
     desk.resume_start(t + SEEN).unwrap();
-    assert_eq!(desk.resume_finish(t + SEEN + HELD), Ok(()));
+    assert_eq!(desk.resume_finish(t + SEEN + HELD), Ok(1));
 }
 
 #[test]

@@ -314,6 +314,13 @@ impl Shower {
             });
             gone
         };
+        if !gone.is_empty() {
+            // A service that stacks cards moves the others now, perhaps under
+            // the pointer: they have to be read anew.
+            for shown in lock(&self.up).shown.values_mut() {
+                shown.since = Instant::now();
+            }
+        }
         for number in gone {
             let _ = self.bus.call_method(
                 Some(SERVICE),
@@ -533,7 +540,7 @@ fn locked(bus: &Connection) -> bool {
         };
         if !dbus
             .name_has_owner(BusName::WellKnown(well_known))
-            .unwrap_or(false)
+            .unwrap_or(true)
         {
             return false;
         }

@@ -33,12 +33,22 @@ pub(crate) struct Client(UnixStream);
 impl Client {
     /// Connects.
     pub(crate) fn connect(home: &Home) -> Result<Self, Failure> {
-        UnixStream::connect(home.control()).map(Self).map_err(|_| {
+        let stream = UnixStream::connect(home.control()).map_err(|_| {
             Failure(
                 exit::NO_AUTHORITY,
                 "No authority is running. Start the tray app, or: countersign serve".into(),
             )
-        })
+        })?;
+        // Where there is no session, the socket lies in a folder that somebody
+        // else may have made first.
+        if is_ours(&stream) {
+            Ok(Self(stream))
+        } else {
+            Err(Failure::new(format!(
+                "What listens at {} is not yours, so it was told nothing.",
+                home.control().display()
+            )))
+        }
     }
 
     /// Sends one message. A peer that is refused finds the connection closed,
@@ -80,6 +90,20 @@ impl Client {
     /// The connection itself, for a run's lease.
     pub(crate) fn into_stream(self) -> UnixStream {
         self.0
+    }
+}
+
+/// Whether the other end belongs to this user.
+fn is_ours(stream: &UnixStream) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+        let us = nix::unistd::geteuid().as_raw();
+        getsockopt(stream, PeerCredentials).is_ok_and(|peer| peer.uid() == us)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        nix::unistd::getpeereid(stream).is_ok_and(|(uid, _)| uid == nix::unistd::geteuid())
     }
 }
 

@@ -20,6 +20,10 @@ use std::io::{self, Write as _};
 /// and whole in the question's data.
 const VALUE: usize = 120;
 
+/// Where an answer is given, nothing is cut: what is cut could change the
+/// meaning of what is approved. Longer than any message.
+const WHOLE: usize = 1 << 24;
+
 /// The wall clock.
 pub(crate) fn now() -> Timestamp {
     countersign_broker::Clock::wall(&countersign_broker::SystemClock)
@@ -196,7 +200,7 @@ fn request_lines(out: &mut String, question: &Question, r: &RequestQuestion) {
         out,
         "{}{contained} wants to:  {}{times}",
         r.agent,
-        a.words.shown(VALUE)
+        a.words.shown(WHOLE)
     );
     let place = if a.environment.0.is_empty() {
         a.account.to_string()
@@ -210,28 +214,23 @@ fn request_lines(out: &mut String, question: &Question, r: &RequestQuestion) {
     let _ = writeln!(
         out,
         "  Request  {}   id {}",
-        r.target.quoted(VALUE * 2),
+        r.target.quoted(WHOLE),
         r.request
     );
     if !a.objects.listed.is_empty() {
-        let listed: Vec<_> = a.objects.listed.iter().map(|o| o.quoted(VALUE)).collect();
+        let listed: Vec<_> = a.objects.listed.iter().map(|o| o.quoted(WHOLE)).collect();
         let count = a
             .objects
             .count
             .map_or_else(|| "an unknown number".into(), |n| n.to_string());
         let _ = writeln!(out, "  Objects  {count}: {}", listed.join(", "));
     }
-    let _ = writeln!(out, "  Task     {}", r.task.quoted(VALUE * 2));
+    let _ = writeln!(out, "  Task     {}", r.task.quoted(WHOLE));
     if let Some(reason) = &a.reason {
-        let _ = writeln!(out, "  It says  {}", reason.quoted(VALUE * 4));
+        let _ = writeln!(out, "  It says  {}", reason.quoted(WHOLE));
     }
     for field in &r.preview.fields {
-        let _ = writeln!(
-            out,
-            "  {:<8} {}",
-            field.label,
-            field.value.quoted(VALUE * 16)
-        );
+        let _ = writeln!(out, "  {:<8} {}", field.label, field.value.quoted(WHOLE));
     }
     if let Some(text) = &r.preview.text {
         out.push_str("  Data\n");
@@ -268,6 +267,7 @@ pub(crate) fn about(about: &About) -> String {
             let view = StopView {
                 since: *since,
                 trigger: *trigger,
+                presses: 1,
             };
             format!(
                 "Lift the stop ({} at {})? Agents may act again.",
@@ -440,6 +440,7 @@ fn entry_words(entry: &TimelineEntry) -> String {
             let view = StopView {
                 since: entry.at,
                 trigger: *trigger,
+                presses: 1,
             };
             let reason = reason
                 .as_ref()

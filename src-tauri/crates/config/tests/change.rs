@@ -262,7 +262,7 @@ stop = "Ctrl+Alt+Shift+Escape"
             (
                 "[agents.a]",
                 "[gateway]\ntcp = 3128\n[agents.a]",
-                "agents that are not contained reach the gateway by port 3128 of this machine (before: no port)",
+                "agents that are not contained reach the gateway by loopback ports from 3128 on, each with a token (before: no port)",
             ),
             (
                 "[agents.a]",

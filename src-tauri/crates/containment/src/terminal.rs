@@ -134,6 +134,11 @@ pub(crate) fn copy_window_size(master: &OwnedFd) {
     }
 }
 
+/// Switches off: mouse reports, focus reports, bracketed paste, application
+/// keys, the alternate screen, the extended keyboard; shows the cursor; ends
+/// colours. Source: XTerm Control Sequences.
+const MODES_OFF: &[u8] = b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1006l\x1b[?2004l\x1b[?1l\x1b>\x1b[<u\x1b[?1049l\x1b[?25h\x1b[0m";
+
 /// The user's terminal in raw mode: every key goes to the inner one. Dropping
 /// it restores the terminal, also while a panic unwinds.
 pub(crate) struct RawMode {
@@ -163,6 +168,11 @@ impl RawMode {
 
 impl Drop for RawMode {
     fn drop(&mut self) {
-        let _ = rustix::termios::tcsetattr(io::stdin(), OptionalActions::Drain, &self.before);
+        // Modes that the run may have left on, in which keys and the mouse type
+        // other things than they say.
+        let _ = rustix::io::write(io::stdout(), MODES_OFF);
+        // What the terminal has answered to the run is not for the user's shell
+        // to read: flushed, with what was typed.
+        let _ = rustix::termios::tcsetattr(io::stdin(), OptionalActions::Flush, &self.before);
     }
 }

@@ -105,6 +105,8 @@ pub enum FromSurface {
     Resume {
         /// The caller's number.
         call: u64,
+        /// [`StopView::presses`] as the human saw them.
+        presses: u64,
     },
     /// Give entries of the timeline.
     Timeline {
@@ -144,6 +146,9 @@ pub struct StopView {
     pub since: Timestamp,
     /// By what.
     pub trigger: StopTrigger,
+    /// How often it was pressed. Lifting names the presses that the human saw,
+    /// so that one that came meanwhile wins.
+    pub presses: u64,
 }
 
 /// A live run.

@@ -217,6 +217,13 @@ pub(crate) fn check(files: &BTreeMap<String, String>) -> Result<Checked, Vec<Str
 
 fn read_text(path: &std::path::Path, limit: u64) -> Result<String, String> {
     use std::io::Read as _;
+    // A pipe or a device would hold whoever reads it.
+    if !std::fs::metadata(path)
+        .map_err(|e| e.to_string())?
+        .is_file()
+    {
+        return Err("it is no ordinary file".into());
+    }
     let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
     let mut bytes = Vec::new();
     file.take(limit + 1)

@@ -21,7 +21,9 @@ pub(super) async fn resume(
     agent: Option<AgentId>,
 ) -> io::Result<()> {
     let broker = &authority.broker;
-    let about = match (&agent, broker.stop().view()) {
+    let stopped = broker.stop().view();
+    let presses = stopped.as_ref().map_or(0, |stop| stop.presses);
+    let about = match (&agent, stopped) {
         (Some(agent), _) => About::LiftDenials {
             agent: agent.clone(),
         },
@@ -38,7 +40,7 @@ pub(super) async fn resume(
                 "{} standing denial(s) of {agent} lifted.",
                 broker.lift_denials(&agent)
             )),
-            None => match lift(authority, &approval.surface.to_string()).await {
+            None => match lift(authority, &approval.surface.to_string(), presses).await {
                 Ok(()) => done("Resumed. No approval from before the stop counts any more."),
                 Err(sentence) => failed(exit::FAILED, sentence),
             },
@@ -47,8 +49,9 @@ pub(super) async fn resume(
     wire::write(stream, &reply).await
 }
 
-/// Lifts the stop, and removes the stop file, so that it can be touched again.
-pub(super) async fn lift(authority: &Authority, surface: &str) -> Result<(), String> {
+/// Lifts the stop that was pressed so often, and removes the stop file, so that
+/// it can be touched again. One that is touched meanwhile is a press more.
+pub(super) async fn lift(authority: &Authority, surface: &str, presses: u64) -> Result<(), String> {
     match std::fs::remove_file(authority.home.stop_file()) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
             return Err(format!(
@@ -57,7 +60,7 @@ pub(super) async fn lift(authority: &Authority, surface: &str) -> Result<(), Str
         }
         _ => {}
     }
-    authority.broker.lift(surface).await
+    authority.broker.lift(surface, presses).await
 }
 
 /// What would change if the files on disk were accepted.

@@ -10,11 +10,14 @@ use countersign_protocol::surface::{About, Question, ToSurface};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 /// So many commands at once.
 const CONNECTIONS: usize = 128;
+/// How long a peer may take to say what it wants.
+const FIRST_WORDS: Duration = Duration::from_secs(5);
 /// How far up the chain of parents a run is looked for.
 const ANCESTORS: usize = 64;
 
@@ -40,7 +43,7 @@ pub(super) async fn serve(authority: Arc<Authority>, listener: UnixListener) {
         };
         let Ok((stream, _)) = listener.accept().await else {
             // No descriptors left: wait for one to come back.
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         let authority = Arc::clone(&authority);
@@ -56,12 +59,19 @@ async fn connection(authority: &Arc<Authority>, mut stream: UnixStream) -> io::R
     if let Err(sentence) = may_talk(authority, &stream) {
         return wire::write(&mut stream, &failed(exit::FAILED, sentence)).await;
     }
-    let Some(ask) = wire::read::<Ask>(&mut stream).await? else {
+    // Whoever connects and says nothing holds a place of those who would.
+    let asked = tokio::time::timeout(FIRST_WORDS, wire::read::<Ask>(&mut stream));
+    let Ok(Some(ask)) = asked.await.unwrap_or(Ok(None)) else {
         return Ok(());
     };
     let broker = &authority.broker;
     let reply = match ask {
-        Ask::Status {} => Reply::Status(Box::new(status(authority))),
+        Ask::Status {} => {
+            // It reads files, which may lie on a disk that hangs.
+            let asked = Arc::clone(authority);
+            let status = tokio::task::spawn_blocking(move || status(&asked)).await;
+            Reply::Status(Box::new(status.map_err(io::Error::other)?))
+        }
         Ask::Stop {
             trigger,
             reason,
@@ -161,14 +171,19 @@ fn may_talk(authority: &Authority, stream: &UnixStream) -> Result<(), &'static s
     if peer.uid() != nix::unistd::getuid().as_raw() {
         return Err("This authority is another user's.");
     }
-    let mut pid = peer.pid().ok_or("Who you are cannot be told.")?;
+    let mut pid = peer
+        .pid()
+        .filter(|pid| *pid > 0)
+        .ok_or("Who you are cannot be told.")?;
     if authority.launchers.has(pid) {
         return Ok(());
     }
     for _ in 0..ANCESTORS {
         pid = match parent_of(pid) {
             Some(parent) if parent > 1 => parent,
-            _ => return Ok(()),
+            Some(_) => return Ok(()),
+            // It has gone, and with it what would tell whose it was.
+            None => return Err("Who started you cannot be told."),
         };
         if authority.launchers.has(pid) {
             return Err("A process of a run may not command the authority.");

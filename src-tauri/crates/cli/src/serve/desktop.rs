@@ -54,9 +54,11 @@ fn keep(authority: &Arc<Authority>, runtime: &Handle) {
         match once(authority, runtime) {
             Ok(()) => return,
             Err(_) if authority.ending.load(Ordering::SeqCst) => return,
-            Err(error) => authority
-                .broker
-                .warn(NAME, &format!("The tray app is not running: {error}")),
+            Err(error) => {
+                let sentence = format!("The tray app is not running: {error}");
+                crate::say::problem(&sentence);
+                authority.broker.warn(NAME, &sentence);
+            }
         }
         failed = if began.elapsed() >= LIVED {
             1
@@ -126,15 +128,23 @@ fn talk(authority: &Arc<Authority>, runtime: &Handle, ours: UnixStream) -> io::R
             hotkey,
         },
     )?;
-    let up_to = match frame::read::<FromSurface>(&mut read)? {
-        Some(FromSurface::Ready {
-            protocol: VERSION,
-            up_to,
-        }) => up_to.min(Assurance::Window),
-        Some(FromSurface::Ready { .. }) => {
-            return Err(io::Error::other("it is of another version"));
+    let up_to = loop {
+        match frame::read::<FromSurface>(&mut read)? {
+            Some(FromSurface::Ready {
+                protocol: VERSION,
+                up_to,
+            }) => break up_to.min(Assurance::Window),
+            Some(FromSurface::Ready { .. }) => {
+                return Err(io::Error::other("it is of another version"));
+            }
+            // What it finds out at its start may come first.
+            Some(FromSurface::Warning { topic, sentence }) => {
+                broker.warn(&format!("desktop/{topic}"), &sentence);
+            }
+            Some(FromSurface::Stop { trigger }) => broker.engage(trigger, None),
+            Some(_) => return Err(io::Error::other("it broke the protocol")),
+            None => return Err(io::Error::other("it ended before it was ready")),
         }
-        _ => return Err(io::Error::other("it ended before it was ready")),
     };
     broker.warn(NAME, "");
     let (id, to, mut messages) = broker.desk().attach(NAME, up_to);
@@ -144,10 +154,11 @@ fn talk(authority: &Arc<Authority>, runtime: &Handle, ours: UnixStream) -> io::R
         .spawn(move || {
             while let Some(message) = messages.blocking_recv() {
                 if frame::write(&mut write, &message).is_err() {
-                    return;
+                    break;
                 }
             }
-            // The desk let go of it: close, so that the reader ends too.
+            // The desk let go of it, or it hears no more: close, so that the
+            // reader ends too, and the tray app is started again.
             let _ = write.shutdown(std::net::Shutdown::Both);
         })?;
     broker.publish();
@@ -193,11 +204,11 @@ fn listen(
                     .desk()
                     .answer(&question, digest, answer, assurance, surface, because);
             }
-            FromSurface::Resume { call } => {
+            FromSurface::Resume { call, presses } => {
                 let (authority, to) = (Arc::clone(authority), to.clone());
                 runtime.spawn(async move {
                     // Gone when the desk has let go of the surface meanwhile.
-                    if let Err(sentence) = acts::lift(&authority, "window").await
+                    if let Err(sentence) = acts::lift(&authority, "window", presses).await
                         && let Some(to) = to.upgrade()
                     {
                         let _ = to.send(ToSurface::Failed { call, sentence }).await;
@@ -205,20 +216,24 @@ fn listen(
                 });
             }
             FromSurface::Timeline { call, filter } => {
-                let message = match timeline::entries(broker, &filter) {
-                    Ok((entries, more)) => ToSurface::Timeline {
-                        call,
-                        entries,
-                        more,
-                    },
-                    Err(e) => ToSurface::Failed {
-                        call,
-                        sentence: e.to_string(),
-                    },
-                };
-                if let Some(to) = to.upgrade() {
-                    let _ = to.try_send(message);
-                }
+                // Reading the disk takes time, and a stop may be next.
+                let (broker, to) = (broker.clone(), to.clone());
+                runtime.spawn_blocking(move || {
+                    let message = match timeline::entries(&broker, &filter) {
+                        Ok((entries, more)) => ToSurface::Timeline {
+                            call,
+                            entries,
+                            more,
+                        },
+                        Err(e) => ToSurface::Failed {
+                            call,
+                            sentence: e.to_string(),
+                        },
+                    };
+                    if let Some(to) = to.upgrade() {
+                        let _ = to.try_send(message);
+                    }
+                });
             }
             FromSurface::Warning { topic, sentence } => {
                 broker.warn(&format!("desktop/{topic}"), &sentence);

@@ -128,6 +128,17 @@ fn put_in_force(
         seal_key,
         opening.last_seal_counter.unwrap_or(0),
     ) {
+        // A trail that knows of no acceptance cannot say which is the newest: an
+        // old one, put back, would count. Only what is built in needs no record.
+        Ok((counter, checked))
+            if opening.last_seal_counter.is_none()
+                && (counter != 1
+                    || accepted::first().is_ok_and(|first| first.digest != checked.digest)) =>
+        {
+            let sentence = "The trail knows nothing of the accepted configuration, so none is in force. Read it and accept it anew: countersign config accept";
+            broker.warn("config", sentence);
+            notes.push(sentence.into());
+        }
         Ok((counter, checked)) => broker.enforce(checked.into_force(counter)),
         Err(error) => {
             broker.warn("config", &error.to_string());

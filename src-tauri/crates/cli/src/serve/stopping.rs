@@ -54,7 +54,8 @@ fn watch_file(authority: &Arc<Authority>) -> Result<(), String> {
             while let Ok(events) = notify.read_events() {
                 let name = authority.home.stop_file();
                 let touched = events.iter().any(|e| e.name.as_deref() == name.file_name());
-                if touched && name.exists() {
+                // Whether it is still there says nothing: it was touched.
+                if touched {
                     authority.broker.engage(StopTrigger::File, None);
                 }
             }

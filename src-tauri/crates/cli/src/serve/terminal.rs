@@ -4,13 +4,14 @@
 //! denied. What was typed before a question was shown never answers it.
 
 use super::Authority;
-use countersign_broker::TERMINAL;
+use countersign_broker::{GUARD, TERMINAL};
 use countersign_model::{Answer, Assurance, QuestionId, SurfaceKind};
 use countersign_protocol::surface::{Ended, Question, ToSurface};
 use nix::sys::termios::{FlushArg, tcflush};
 use std::collections::VecDeque;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// Attaches the terminal, where there is one.
@@ -35,6 +36,7 @@ pub(super) fn attach(authority: &Arc<Authority>) -> bool {
     tokio::spawn(
         Terminal {
             authority: Arc::clone(authority),
+            since: Instant::now(),
             queue: VecDeque::new(),
         }
         .run(lines),
@@ -44,6 +46,8 @@ pub(super) fn attach(authority: &Arc<Authority>) -> bool {
 
 struct Terminal {
     authority: Arc<Authority>,
+    /// When the first question was put before the human.
+    since: Instant,
     /// Open questions; the first is before the human.
     queue: VecDeque<Question>,
 }
@@ -122,6 +126,7 @@ impl Terminal {
         let _ = tcflush(std::io::stdin(), FlushArg::TCIFLUSH);
         while lines.try_recv().is_ok() {}
         crate::say::question(question);
+        self.since = Instant::now();
         self.authority
             .broker
             .desk()
@@ -140,6 +145,11 @@ impl Terminal {
             Assurance::Window => line == crate::say::id_to_type(&question),
             Assurance::Presence => false,
         };
+        // The desk's guard counts from the first surface that showed it; this is
+        // when it came before the human here, perhaps in another's place.
+        if yes && self.since.elapsed() < GUARD {
+            return self.show(lines);
+        }
         let answer = if yes { Answer::Approve } else { Answer::Deny };
         // The desk withdraws it when the answer counts, and asks anew when not.
         self.authority.broker.desk().answer(

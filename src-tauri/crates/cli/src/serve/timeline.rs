@@ -14,6 +14,8 @@ use tokio::net::UnixStream;
 use tokio::sync::broadcast::error::RecvError;
 
 const DEFAULT_LIMIT: u32 = 100;
+/// Entries that are given at once must fit into one frame.
+const MOST_BYTES: usize = countersign_protocol::frame::LIMIT / 2;
 /// One more is read, to know whether there are older ones.
 const MOST: u32 = Filter::LARGEST_PAGE as u32 - 1;
 
@@ -40,12 +42,20 @@ pub(super) fn entries(
         limit: limit + 1,
         ..Filter::default()
     })?;
-    let more = records.len() > limit;
+    let mut more = records.len() > limit;
     records.truncate(limit);
-    let entries = records
-        .into_iter()
-        .map(|r| entry(broker, r))
-        .collect::<Result<_, _>>()?;
+    let mut entries = Vec::with_capacity(records.len());
+    let mut bytes = 0;
+    for record in records {
+        let entry = entry(broker, record)?;
+        // What it takes on the wire; what cannot be written takes too much.
+        bytes += serde_json::to_vec(&entry).map_or(MOST_BYTES, |json| json.len());
+        if bytes > MOST_BYTES && !entries.is_empty() {
+            more = true;
+            break;
+        }
+        entries.push(entry);
+    }
     Ok((entries, more))
 }
 
