@@ -18,7 +18,7 @@ usage: cargo xtask COMMAND
   setup         installs what building and testing need (system packages, npm packages)
   run           builds everything and starts Countersign on your desktop
   demo          builds everything and plays the incidents on a desktop without a screen
-  test [--long] checks, builds and tests everything; --long draws more random cases
+  test [--long] checks, builds and tests everything; --long draws more random cases, kills and fuzzes longer
   ci            the same as test: what CI runs
   tidy          only the rules of the code base
   deny          only the licences, bans and sources of dependencies

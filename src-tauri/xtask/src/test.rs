@@ -14,6 +14,9 @@ pub(crate) enum Length {
 
 /// Cases that each property is tried with under `--long` (256 otherwise).
 const LONG_CASES: &str = "20000";
+/// Tells tests that go on for as long as they are let (kills, fuzzing) that
+/// they have time.
+const LONG: &str = "COUNTERSIGN_LONG";
 
 /// What could connect a test with the desktop or the network of whoever runs it.
 const OUTSIDE: [&str; 16] = [
@@ -66,7 +69,7 @@ pub(crate) fn all(length: Length) -> Result {
         let mut tests = shell::cargo();
         tests.args(["test", "--workspace", "--locked"]);
         if length == Length::Long {
-            tests.env("PROPTEST_CASES", LONG_CASES);
+            tests.env("PROPTEST_CASES", LONG_CASES).env(LONG, "1");
         }
         for name in OUTSIDE {
             tests.env_remove(name);

@@ -8,3 +8,6 @@ pub const INBOX: &str = include_str!("../agents/inbox_agent.py");
 
 /// Told to look into a question: posts an answer to a forum, unasked.
 pub const FORUM: &str = include_str!("../agents/forum_agent.py");
+
+/// Asks for many things at once, each of them once and by a path of its own.
+pub const LOAD: &str = include_str!("../agents/load_agent.py");
