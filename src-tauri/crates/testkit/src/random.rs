@@ -24,3 +24,12 @@ pub fn hex<const N: usize>() -> String {
 pub fn credential() -> String {
     format!("test-{}", hex::<24>())
 }
+
+/// `N` random letters and digits, of which no common spelling escapes one: a
+/// mark to look for in whatever programs write.
+#[must_use]
+pub fn mark<const N: usize>() -> String {
+    const FROM: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789Zz";
+    let letter = |byte: u8| char::from(FROM[usize::from(byte % 64)]);
+    bytes::<N>().into_iter().map(letter).collect()
+}

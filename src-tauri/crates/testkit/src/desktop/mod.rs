@@ -153,6 +153,14 @@ impl Desktop {
         &self.env
     }
 
+    /// The same desktop, with one variable more in the environment of the
+    /// programs that are started from now on.
+    #[must_use]
+    pub fn with_env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// A command that runs at this desktop, as the person, with exactly
     /// [`Desktop::env`] as its environment and the home as working folder.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
