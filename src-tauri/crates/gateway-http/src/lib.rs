@@ -38,6 +38,8 @@ mod cookies;
 mod dial;
 mod escape;
 mod forward;
+#[cfg(test)]
+mod fuzz_tests;
 mod gate;
 mod head;
 mod headers;

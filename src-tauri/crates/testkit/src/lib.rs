@@ -10,6 +10,7 @@
 pub mod agents;
 pub mod authority;
 pub mod desktop;
+pub mod fuzz;
 pub mod person;
 pub mod programs;
 pub mod random;
@@ -18,5 +19,6 @@ pub mod upstream;
 
 pub use authority::Authority;
 pub use desktop::{Desktop, Keyring, Options};
+pub use fuzz::Fuzz;
 pub use person::Person;
 pub use scene::Scene;

@@ -25,7 +25,7 @@ pub fn credential() -> String {
     format!("test-{}", hex::<24>())
 }
 
-/// `N` random letters and digits, of which no common spelling escapes one: a
+/// `N` random letters and digits, that no spelling escapes: a
 /// mark to look for in whatever programs write.
 #[must_use]
 pub fn mark<const N: usize>() -> String {

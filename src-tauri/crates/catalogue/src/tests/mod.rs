@@ -1,5 +1,6 @@
 //! Tests of the whole decision path. Each part has its own beside it.
 
+mod fuzz;
 mod github;
 mod gmail;
 mod mail;
