@@ -5,6 +5,7 @@
 
 mod echo;
 mod hunt;
+mod vault;
 
 use countersign_testkit::scene::said;
 use countersign_testkit::upstream::Upstream;

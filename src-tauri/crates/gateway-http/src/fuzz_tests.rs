@@ -7,7 +7,7 @@ use crate::head::{Framing, Head, parse};
 use crate::headers::{self, Reply};
 use crate::normalise::{self, Via};
 use crate::scrub::{Needles, Scrubber};
-use crate::wire::{Agent, NoBody};
+use crate::wire::{Connection, NoBody};
 use bytes::Bytes;
 use countersign_broker::Secret;
 use countersign_model::{Account, CredentialKind, Environment, HostPattern, Provider};
@@ -93,7 +93,7 @@ async fn agent(bytes: &[u8]) -> Agent {
     let (mut client, server) = tokio::io::duplex(bytes.len().max(1));
     client.write_all(bytes).await.unwrap();
     drop(client);
-    Agent::new(Box::new(server))
+    Connection::new(Box::new(server))
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_chunked_body_ends_where_the_grammar_says_however_it_arrives() {
             let whole = [HEAD, bytes].concat();
             let read = runtime.block_on(async {
                 let (mut client, server) = tokio::io::duplex(whole.len().min(step));
-                let mut agent = Agent::new(Box::new(server));
+                let mut agent = Connection::new(Box::new(server));
                 let send = async {
                     // The reader may have had enough.
                     let _gone = client.write_all(&whole).await;

@@ -25,8 +25,8 @@ pub fn credential() -> String {
     format!("test-{}", hex::<24>())
 }
 
-/// `N` random letters and digits, that no spelling escapes: a
-/// mark to look for in whatever programs write.
+/// `N` random letters and digits, which no format has to escape: a mark to look
+/// for in whatever programs write.
 #[must_use]
 pub fn mark<const N: usize>() -> String {
     const FROM: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789Zz";
