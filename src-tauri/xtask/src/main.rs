@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a command is meant to print
 
+mod bench;
 mod deny;
 mod packages;
 mod play;
@@ -20,6 +21,7 @@ usage: cargo xtask COMMAND
   demo          builds everything and plays the incidents on a desktop without a screen
   test [--long] checks, builds and tests everything; --long draws more random cases, kills and fuzzes longer
   ci            the same as test: what CI runs
+  bench         measures speed and memory of the release build beside squid and mitmproxy
   tidy          only the rules of the code base
   deny          only the licences, bans and sources of dependencies
 ";
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         ["demo"] => play::demo(),
         ["test" | "ci"] => test::all(test::Length::Usual),
         ["test" | "ci", "--long"] => test::all(test::Length::Long),
+        ["bench"] => bench::run(),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::check(),
         [] | ["help" | "--help" | "-h"] => {

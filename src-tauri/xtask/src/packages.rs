@@ -68,6 +68,19 @@ pub(crate) const ALL: &[Group] = &[
     },
 ];
 
+/// What the bench needs besides.
+pub(crate) const BENCH: &[Group] = &[
+    Group {
+        why: "to compare speed with (Debian and Ubuntu start it as a service at port 3128; \
+              `systemctl disable --now squid` ends that)",
+        names: &["squid-openssl"],
+    },
+    Group {
+        why: "for an environment of its own with mitmproxy",
+        names: &["python3-venv"],
+    },
+];
+
 /// Installs what is missing; says what and why before it does.
 pub(crate) fn install(groups: &[Group]) -> Result {
     if !cfg!(target_os = "linux") {
