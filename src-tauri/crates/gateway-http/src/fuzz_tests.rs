@@ -89,7 +89,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 /// An agent whose bytes are all there, and who has hung up.
-async fn agent(bytes: &[u8]) -> Agent {
+async fn agent(bytes: &[u8]) -> Connection {
     let (mut client, server) = tokio::io::duplex(bytes.len().max(1));
     client.write_all(bytes).await.unwrap();
     drop(client);
