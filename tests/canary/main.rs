@@ -244,7 +244,7 @@ impl Stage {
                 let right = match fate {
                     Fate::Withheld => whole && reply.contains("reply-held-credential"),
                     Fate::Stripped => {
-                        whole && reply.starts_with("HTTP/1.1 ") && !reply.contains("\"reason\"")
+                        whole && reply.starts_with("HTTP/") && !reply.contains("\"reason\"")
                     }
                     // Told, or seen to break off.
                     Fate::Cut => !whole || reply.contains("\"reason\""),
