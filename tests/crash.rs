@@ -61,6 +61,7 @@ fn whatever_an_upstream_saw_stands_in_the_trail_however_the_authority_ends() {
     // The kills came in the midst of things, not before and not after them.
     assert!(total.reads > kills && total.writes > 0, "{total:?}");
     assert!(total.answered > 0 && total.unknown > kills, "{total:?}");
+    assert!(total.hung > kills / 2, "{total:?}");
 }
 
 /// What the rounds came to.
@@ -70,6 +71,9 @@ struct Tally {
     writes: usize,
     answered: usize,
     unknown: usize,
+    unsent: usize,
+    /// Of the unknown, those that the upstream never answers.
+    hung: usize,
 }
 
 impl Tally {
@@ -78,6 +82,8 @@ impl Tally {
         self.writes += other.writes;
         self.answered += other.answered;
         self.unknown += other.unknown;
+        self.unsent += other.unsent;
+        self.hung += other.hung;
     }
 }
 
@@ -178,11 +184,20 @@ fn check(scene: &Scene, seen: &[Seen], credential: &str, name: &str) -> Tally {
                 assert!(times.get(what) <= Some(&1), "{what} was sent twice");
                 tally.unknown += 1;
             }
+            // Nothing is called unsent that was sent. On a busy machine the
+            // keyring, or a connection, may not be had in time.
+            Some("not-sent") => {
+                assert_eq!(times.get(what), None, "{what}: {outcome}");
+                tally.unsent += 1;
+            }
             _ => panic!("{what}: {outcome}"),
         }
     }
-    let hangs = &records[&format!("GET /hangs/{name}")];
-    assert_eq!(hangs["outcome"], "unknown", "{hangs}");
+    let hangs = format!("GET /hangs/{name}");
+    if times.contains_key(&hangs) {
+        assert_eq!(records[&hangs]["outcome"], "unknown");
+        tally.hung += 1;
+    }
     tally
 }
 
