@@ -212,6 +212,16 @@ impl Upstream {
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
+    /// How many requests there were so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        hold(&self.seen).len()
+    }
+    /// The requests after the first so many, in the order answered.
+    #[must_use]
+    pub fn seen_after(&self, first: usize) -> Vec<Seen> {
+        hold(&self.seen).iter().skip(first).cloned().collect()
+    }
     /// Every request so far, in the order answered.
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {
