@@ -19,8 +19,12 @@ pub fn explain(spec: &RunSpec) -> Result<Vec<String>, ContainmentError> {
         ),
         "It reads the system's programs (/usr) and a few settings of /etc.".to_owned(),
     ];
-    if folder.join(".git").is_dir() {
-        lines.push("It cannot change this repository's git hooks and git config.".into());
+    let git = folder.join(".git");
+    if git.is_dir() && !git.is_symlink() {
+        lines.push(
+            "It cannot change this repository's git hooks and git config, nor those of its submodules."
+                .into(),
+        );
     } else if folder.join(".git").is_file() {
         lines.push(
             "git will not work in it: this folder is a linked worktree, and its repository lies elsewhere."
@@ -28,7 +32,7 @@ pub fn explain(spec: &RunSpec) -> Result<Vec<String>, ContainmentError> {
         );
     }
     lines.push(
-        "It can change everything else there: look at build files and editor settings before you run them yourself."
+        "It can change everything else there, and make repositories of its own: look at build files, editor settings and new .git folders before you run anything there yourself; a shell prompt that shows the git state runs git."
             .into(),
     );
     for (seen, _) in &places.tool_chains {

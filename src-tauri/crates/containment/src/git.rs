@@ -4,6 +4,7 @@
 //! nothing. Its settings travel in `GIT_CONFIG_*` variables (git-config(1)),
 //! which outrank every file.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Settings that every run has.
@@ -99,8 +100,10 @@ pub(crate) struct Repository {
 impl Repository {
     /// Of the working folder; empty if it is no repository's top.
     ///
-    /// A missing `hooks` folder is made, since what does not exist cannot be
-    /// mounted over, and the agent would make it.
+    /// What does not exist cannot be mounted over, and the agent would make it.
+    /// So a missing `hooks` folder is made, and a `commondir` that says what git
+    /// takes for granted without one: that settings and hooks lie right here.
+    /// Source: gitrepository-layout(5).
     pub(crate) fn of(folder: &Path) -> Self {
         let git = folder.join(".git");
         let is_plain = |path: &Path| {
@@ -112,9 +115,20 @@ impl Repository {
         }
         let hooks = git.join("hooks");
         let _ = std::fs::create_dir(&hooks);
-        let keep = |paths: [PathBuf; 2]| paths.into_iter().filter(|path| is_plain(path)).collect();
+        let common = git.join("commondir");
+        if let Ok(mut made) = std::fs::File::create_new(&common) {
+            let _ = made.write_all(b".\n");
+        }
+        let keep = |paths: [PathBuf; 5]| paths.into_iter().filter(|path| is_plain(path)).collect();
         Self {
-            read_only: keep([hooks, git.join("config")]),
+            read_only: keep([
+                hooks,
+                git.join("config"),
+                git.join("config.worktree"),
+                common,
+                // Repositories of their own, with settings of their own.
+                git.join("modules"),
+            ]),
             absent: Some(git.join("fsmonitor--daemon.ipc"))
                 .into_iter()
                 .filter(|path| is_plain(path))
@@ -158,8 +172,10 @@ mod tests {
         let repository = Repository::of(folder.path());
         assert_eq!(
             repository.read_only,
-            [git.join("hooks"), git.join("config")]
+            [git.join("hooks"), git.join("config"), git.join("commondir")]
         );
+        let common = std::fs::read_to_string(git.join("commondir")).unwrap();
+        assert_eq!(common, ".\n");
         assert_eq!(repository.pinned, [git]);
     }
 }

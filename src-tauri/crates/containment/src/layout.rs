@@ -272,8 +272,11 @@ impl Layout {
                     .iter()
                     .any(|(_, real)| socket.starts_with(real))
         };
-        let sockets = bound_sockets()?.into_iter().filter(shown);
-        for path in sockets.chain(repository.absent) {
+        let bound = bound_sockets()?.into_iter().filter(shown);
+        let mut sockets: Vec<PathBuf> = bound.chain(sockets_in(plan.folder)).collect();
+        sockets.sort();
+        sockets.dedup();
+        for path in sockets.into_iter().chain(repository.absent) {
             self.lay(&path, b"")?;
         }
         Ok(())
@@ -319,6 +322,36 @@ impl Layout {
         Ok(number)
     }
 }
+
+/// Sockets that lie in a folder, whoever bound them and by whatever name: the
+/// kernel's table has a relative name as it was given, and none of another
+/// network namespace. Links are not followed. Of a folder with more than
+/// [`MOST_ENTRIES`] entries, those that were come to first.
+fn sockets_in(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    let mut left = MOST_ENTRIES;
+    while let Some(next) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(next) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            left -= 1;
+            if left == 0 {
+                return found;
+            }
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                Ok(kind) if kind.is_socket() => found.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// How far a working folder is searched for sockets; about a second.
+const MOST_ENTRIES: usize = 400_000;
 
 /// Unix sockets of the host that have a path and exist now, from the kernel's
 /// table. One that is bound while the run goes on is not among them.

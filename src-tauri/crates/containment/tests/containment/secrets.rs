@@ -186,6 +186,46 @@ fn git_hooks_and_config_cannot_be_changed_nor_moved_aside() {
 }
 
 #[test]
+fn git_cannot_be_led_to_settings_elsewhere() {
+    let stage = Stage::new();
+    stage.write(&stage.folder.join(".git/config"), "[core]\n");
+    stage.write(&stage.folder.join(".git/HEAD"), "ref: refs/heads/main\n");
+    let module = stage.folder.join(".git/modules/sub/config");
+    stage.write(&module, "[core]\n");
+    let ran = stage.shell(
+        "mkdir .git/c; echo c > .git/commondir && echo redirected; \
+         rm -f .git/commondir && echo removed; mv .git/modules .git/m && echo moved; \
+         echo x >> .git/modules/sub/config && echo module; echo x > .git/MERGE_MSG && echo works",
+    );
+    assert_eq!(ran.output, "works\n", "{ran:?}");
+    assert_eq!(std::fs::read_to_string(module).unwrap(), "[core]\n");
+}
+
+#[test]
+fn a_socket_that_was_bound_by_a_relative_name_is_out_of_reach() {
+    let stage = Stage::new();
+    let folder = stage.folder.join("run");
+    std::fs::create_dir(&folder).unwrap();
+    let mut server = std::process::Command::new("python3")
+        .args(["-c", "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind('app.sock'); s.listen(); print('up', flush=True); sys.stdin.read()"])
+        .current_dir(&folder)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut up = [0; 2];
+    std::io::Read::read_exact(server.stdout.as_mut().unwrap(), &mut up).unwrap();
+    let socket = folder.join("app.sock");
+    stage.give(&folder);
+    stage.give(&socket);
+    let socket = socket.display().to_string();
+    let ran = stage.run(&[PROBE, "unix", &socket]);
+    drop(server.stdin.take());
+    server.wait().unwrap();
+    ran.assert_refused(&socket, libc::EACCES);
+}
+
+#[test]
 fn sockets_of_the_user_are_out_of_reach() {
     let mut stage = Stage::new();
     let bus = stage.path().join("bus.sock");
