@@ -1,11 +1,12 @@
 //! The main job at a terminal: an agent without a credential reads alone, asks
 //! to delete, and the real credential is used only after a human's yes.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on has failed
 
 use countersign_testkit::agents;
 use countersign_testkit::scene::{Scene, said};
 use std::io::{BufRead as _, BufReader};
+use std::time::Duration;
 
 const LIST: &str = "https://gmail.googleapis.com/gmail/v1/users/me/messages?maxResults=5";
 
@@ -103,13 +104,13 @@ fn the_stop_ends_a_run_and_nothing_reaches_the_upstream_after_it() {
     let run = scene
         .run(&["python3", "agent.py", "--pause", "0.01"])
         .unwrap();
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    std::thread::sleep(Duration::from_secs(2));
     let stop = scene.countersign(&["stop", "--reason", "enough"]).unwrap();
     assert!(stop.status.success(), "{}", said(&stop));
     let output = run.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(6), "{}", said(&output));
     let after = scene.mailbox.upstream.seen().len();
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    std::thread::sleep(Duration::from_secs(1));
     assert_eq!(scene.mailbox.upstream.seen().len(), after);
     let again = scene.run(&["true"]).unwrap().wait_with_output().unwrap();
     assert_eq!(
@@ -170,4 +171,34 @@ fn an_agent_that_nobody_launched_comes_by_loopback_with_its_token_once_that_is_s
         told.contains("status=000"),
         "nothing listens any more: {told}"
     );
+}
+
+#[test]
+fn a_run_whose_launcher_is_suspended_ends_at_the_stop_all_the_same() {
+    let scene = Scene::start(3).unwrap();
+    let beats = scene.work().unwrap().join("beats");
+    let mut launcher = scene
+        .run(&["sh", "-c", "while :; do echo >> beats; sleep 0.05; done"])
+        .unwrap();
+    let count = || std::fs::metadata(&beats).map_or(0, |m| m.len());
+    let soon = |what: &str, holds: &dyn Fn() -> bool| {
+        for _ in 0..200 {
+            if holds() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("never: {what}");
+    };
+    soon("it works", &|| count() > 3);
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(launcher.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    assert!(scene.countersign(&["stop"]).unwrap().status.success());
+    soon("the agent is gone", &|| {
+        let before = count();
+        std::thread::sleep(Duration::from_millis(300));
+        count() == before
+    });
+    // Ended by the authority: a suspended process obeys nobody else.
+    assert_eq!(launcher.wait().unwrap().code(), None);
 }

@@ -277,6 +277,25 @@ fn resuming_needs_a_stop_a_window_and_a_hold() {
 }
 
 #[test]
+fn a_press_that_comes_while_resume_is_held_wins() {
+    let mut desk = Desk::new();
+    let t = Instant::now();
+    desk.apply(Event::Window { open: true }, t);
+    stopped(&mut desk);
+    desk.resume_start(t + SEEN).unwrap();
+    let again = StopView {
+        presses: 2,
+        ..desk.state().stopped.clone().unwrap()
+    };
+    let state = SurfaceState {
+        stopped: Some(again),
+        ..SurfaceState::default()
+    };
+    desk.apply(Event::Authority(ToSurface::State(state)), Instant::now());
+    assert_eq!(desk.resume_finish(t + SEEN + HELD), Err(SHORT));
+}
+
+#[test]
 fn where_no_notification_can_be_shown_a_new_question_opens_the_window_once() {
     let mut desk = Desk::new();
     let t = Instant::now();
