@@ -158,6 +158,19 @@ fn an_overridden_method_is_seen_wherever_it_stands_and_no_rule_lowers_it() {
 }
 
 #[test]
+fn an_overridden_method_does_not_hide_among_many() {
+    let many: String = (0..20).map(|n| format!("_method=A{n}&")).collect();
+    let request =
+        ruled("POST /search", "POST /search", &[Read]).form(&format!("{many}_method=DELETE"));
+    let known = request.judge();
+    assert!(
+        !known.routine && known.effects.has(Delete),
+        "{:?}",
+        known.effects
+    );
+}
+
+#[test]
 fn an_overridden_path_is_seen() {
     let known = plain("GET /").header("x-original-url", "/admin").judge();
     assert!(!known.routine && !known.effects.is_read_only());
