@@ -2,7 +2,7 @@
 //! CA of its own, each intercepting TLS, neither writing down what passes.
 
 use crate::origin::{Ca, Origin};
-use countersign_testkit::Desktop;
+use countersign_testkit::{Desktop, random};
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 /// Where Debian and Ubuntu put squid and its maker of certificates.
 const SQUID: &str = "/usr/sbin/squid";
 const CERTGEN: &str = "/usr/lib/squid/security_file_certgen";
+const SHARED: &str = "/dev/shm";
 const READY: Duration = Duration::from_secs(60);
 
 /// A running proxy.
@@ -25,6 +26,9 @@ pub(crate) struct Proxy {
     pub(crate) version: String,
     /// Ended when dropped; squid ends with the desktop that it runs at.
     child: Option<Child>,
+    /// What the names of squid's shared memory begin with: it is left there when
+    /// squid has no time to end in order.
+    shared: Option<String>,
 }
 
 impl Drop for Proxy {
@@ -32,6 +36,13 @@ impl Drop for Proxy {
         if let Some(child) = &mut self.child {
             let _ended_already = child.kill();
             let _ended = child.wait();
+        }
+        if let Some(name) = &self.shared {
+            for entry in fs::read_dir(SHARED).into_iter().flatten().flatten() {
+                if entry.file_name().to_string_lossy().starts_with(name) {
+                    let _gone_already = fs::remove_file(entry.path());
+                }
+            }
         }
     }
 }
@@ -75,7 +86,9 @@ pub(crate) fn squid(desktop: &mut Desktop, origin: &Origin) -> io::Result<Proxy>
     let certificates = format!("{at}/certificates");
     desktop.must(CERTGEN, &["-c", "-s", &certificates, "-M", "4MB"])?;
     let config = format!("{at}/squid.conf");
-    desktop.background("squid", SQUID, &["-N", "-f", &config])?;
+    // A name of its own, so that it shares nothing with another squid.
+    let name = format!("bench{}", random::hex::<4>());
+    desktop.background("squid", SQUID, &["-N", "-n", &name, "-f", &config])?;
     answers(port).map_err(|e| {
         let log = fs::read_to_string(folder.join("cache.log")).unwrap_or_default();
         io::Error::other(format!("squid: {e}: {}\n{log}", desktop.log("squid")))
@@ -85,6 +98,7 @@ pub(crate) fn squid(desktop: &mut Desktop, origin: &Origin) -> io::Result<Proxy>
         ca: pem,
         version: first_line(Command::new(SQUID).arg("-v")),
         child: None,
+        shared: Some(name),
     })
 }
 
@@ -117,6 +131,7 @@ pub(crate) fn mitmproxy(program: &Path, folder: &Path, origin: &Origin) -> io::R
         ca: folder.join("mitmproxy-ca-cert.pem"),
         version: first_line(Command::new(program).arg("--version")),
         child: Some(child),
+        shared: None,
     };
     answers(port).map_err(|e| {
         let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
