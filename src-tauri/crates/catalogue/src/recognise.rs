@@ -131,7 +131,7 @@ fn doubt_what_is_ambiguous(
     content: &Content,
     facts: &Facts<'_>,
 ) {
-    let reads = matches!(request.method, "GET" | "HEAD" | "OPTIONS");
+    let reads = only_reads(request.method);
     let has_body = !matches!(request.body, BodyView::None | BodyView::Whole([]));
     if reads && has_body {
         judgement.doubt(
@@ -163,6 +163,11 @@ pub fn needs_body(
     headers: &[HeaderField],
 ) -> bool {
     let _ = query;
+    // Whatever the operation: bodies that do not belong there are read. Most
+    // requests have none, and are not looked up twice.
+    if only_reads(method) {
+        return true;
+    }
     let Some(table) = table(&account.provider.0) else {
         return needs(account, None, method, headers);
     };
@@ -178,8 +183,12 @@ pub fn needs_body(
             .any(|f| needs(account, Some(f), method, headers))
 }
 
+fn only_reads(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS")
+}
+
 fn needs(account: &Account, found: Option<&Found>, method: &str, headers: &[HeaderField]) -> bool {
-    if matches!(method, "GET" | "HEAD" | "OPTIONS") {
+    if only_reads(method) {
         return true;
     }
     match found {

@@ -34,6 +34,7 @@ mod recovery;
 mod row;
 mod schema;
 mod shared;
+mod sorted;
 mod state;
 mod tree;
 pub mod verify;
