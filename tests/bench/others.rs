@@ -77,6 +77,7 @@ pub(crate) fn squid(desktop: &mut Desktop, origin: &Origin) -> io::Result<Proxy>
          cache_log {at}/cache.log\n\
          pid_filename none\n\
          netdb_filename none\n\
+         pinger_enable off\n\
          hosts_file {at}/hosts\n\
          coredump_dir {at}\n\
          visible_hostname localhost\n\
