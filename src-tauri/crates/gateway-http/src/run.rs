@@ -3,14 +3,18 @@
 use crate::cookies::Jars;
 use crate::dial::Roots;
 use crate::limits::Budget;
+use crate::scrub::Needles;
 use crate::upstream::Upstreams;
 use crate::{Limits, RunCa};
-use countersign_broker::Countersigner;
+use countersign_broker::{Countersigner, Secret};
 use countersign_model::{Account, AccountId, Digest, RunId};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
+
+/// For so many sets of secrets: an account's credential and cookies are one.
+const MOST_KEPT: usize = 8;
 
 /// A run, as its gateway sees it.
 #[derive(Debug)]
@@ -40,6 +44,9 @@ pub(crate) struct Run<C: Countersigner> {
     pub(crate) requests: Semaphore,
     pub(crate) jars: Jars,
     pub(crate) upstreams: Upstreams,
+    /// What was looked for in the last replies, so that its forms are not derived
+    /// for each.
+    needles: Mutex<Vec<(Vec<Secret>, Needles)>>,
     /// Digests of accounts, so that they are not computed for each request.
     digests: Mutex<HashMap<AccountId, (Arc<Account>, Digest)>>,
 }
@@ -57,8 +64,30 @@ impl<C: Countersigner> Run<C> {
             limits: gateway.limits,
             jars: Jars::default(),
             upstreams: Upstreams::new(roots),
+            needles: Mutex::default(),
             digests: Mutex::default(),
         }
+    }
+
+    /// The forms of these secrets.
+    pub(crate) fn needles(&self, secrets: Vec<Secret>) -> Needles {
+        if secrets.is_empty() {
+            return Needles::default();
+        }
+        let same = |known: &[Secret]| {
+            let mut pairs = known.iter().zip(&secrets);
+            known.len() == secrets.len() && pairs.all(|(a, b)| a.expose() == b.expose())
+        };
+        let mut kept = self.needles.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, needles)) = kept.iter().find(|(known, _)| same(known)) {
+            return needles.clone();
+        }
+        let needles = Needles::of(&secrets);
+        if kept.len() >= MOST_KEPT {
+            kept.remove(0);
+        }
+        kept.push((secrets, needles.clone()));
+        needles
     }
 
     /// The account's digest. Kept for as long as the broker hands out the very

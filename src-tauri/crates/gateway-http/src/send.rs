@@ -196,7 +196,7 @@ async fn first<C: Countersigner>(
         needles = run.jars.needles(&account.id, version);
     }
     needles.extend(release.presented.needles.iter().cloned());
-    Ok((reply, up, Needles::of(&needles)))
+    Ok((reply, up, run.needles(needles)))
 }
 
 fn route(judged: &Judged) -> Route {
