@@ -431,7 +431,7 @@ fn assert_all_is_there(scene: &Scene) {
         scene
             .desktop
             .path("home/.local/share/keyrings/login.keyring"),
-        scene.desktop.path("home/work/basic.late"),
+        scene.desktop.path("home/work/basic.plain"),
     ] {
         let found = fs::metadata(&file);
         assert!(found.is_ok(), "{} is missing", file.display());

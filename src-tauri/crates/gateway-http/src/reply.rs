@@ -138,6 +138,7 @@ pub(crate) async fn deliver(
         let piece = match ready {
             Poll::Ready(piece) => piece,
             Poll::Pending => {
+                out.data(scrub.pause()).await?;
                 out.flush().await?;
                 timeout(side.idle, poll_fn(|cx| up.poll_piece(cx)))
                     .await

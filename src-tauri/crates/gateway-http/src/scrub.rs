@@ -14,7 +14,10 @@
 //! credential).
 //!
 //! A chunk is passed on as soon as nothing in it can be the beginning of a
-//! match; what can be is held back, at most twelve times the longest form.
+//! match; what can be is held back, at most twelve times the longest form. Where
+//! the upstream pauses, a held end of at most three bytes goes on all the same
+//! (it would keep a conversation waiting for ever), and a match that is completed
+//! after it is found as if it had been kept.
 
 use crate::escape::{Unescaped, unescape, views};
 use base64::Engine as _;
@@ -29,6 +32,9 @@ use zeroize::{Zeroize as _, Zeroizing};
 /// Forms that were derived from a credential are looked for only when they are
 /// at least this long: shorter ones stand in innocent replies.
 const SHORTEST_DERIVED: usize = 6;
+
+/// So little of a credential's beginning says nothing: most begin alike.
+const SHORT: usize = 3;
 
 /// Every form of every credential that must not come back.
 #[derive(Clone, Default)]
@@ -133,6 +139,8 @@ pub(crate) struct Scrubber {
     /// What may be the beginning of a match. It starts where every view is
     /// between two escapes, so that reading may begin anew there.
     held: BytesMut,
+    /// How much of it was passed on already, in a pause.
+    passed: usize,
 }
 
 impl Scrubber {
@@ -140,6 +148,7 @@ impl Scrubber {
         Self {
             needles,
             held: BytesMut::new(),
+            passed: 0,
         }
     }
 
@@ -161,7 +170,20 @@ impl Scrubber {
         if hold < text.len() {
             self.held.extend_from_slice(&text[hold..]);
         }
-        Ok(text.slice(..hold))
+        let passed = std::mem::take(&mut self.passed);
+        self.passed = passed.saturating_sub(hold);
+        Ok(text.slice(passed.min(hold)..hold))
+    }
+
+    /// What may go on when nothing follows for now: a held end of at most
+    /// [`SHORT`] bytes. It stays known, so that what follows it is found.
+    pub(crate) fn pause(&mut self) -> Bytes {
+        if self.held.len() > SHORT {
+            return Bytes::new();
+        }
+        let end = Bytes::copy_from_slice(&self.held[self.passed..]);
+        self.passed = self.held.len();
+        end
     }
 
     /// The body is over: what was held back begins no match any more.
@@ -173,7 +195,7 @@ impl Scrubber {
         if self.needles.in_whole(&rest) {
             Err(Found)
         } else {
-            Ok(rest)
+            Ok(rest.slice(std::mem::take(&mut self.passed)..))
         }
     }
 

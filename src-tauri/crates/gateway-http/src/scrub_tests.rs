@@ -215,3 +215,27 @@ fn a_credential_with_percent_signs_and_backslashes_is_found_in_every_form() {
 fn needles_do_not_print() {
     assert_eq!(format!("{:?}", needles(b"secret-token-123")), "Needles(…)");
 }
+
+#[test]
+fn a_short_end_is_not_kept_from_whoever_waits_for_it_and_a_match_is_found_all_the_same() {
+    let secret = "ghq_0123456789abcdef";
+    let needles = Needles::of(&[Secret::new(secret.as_bytes().to_vec())]);
+    let mut scrub = Scrubber::new(needles.clone());
+    assert_eq!(scrub.push("ping".into()).unwrap(), "pin");
+    assert_eq!(scrub.pause(), "g");
+    assert_eq!(scrub.pause(), "", "once");
+    assert_eq!(scrub.push("!pong".into()).unwrap(), "!pon");
+    assert_eq!(
+        (scrub.pause(), scrub.finish()),
+        ("g".into(), Ok(Bytes::new()))
+    );
+
+    for cut in 1..secret.len() {
+        let (begin, end) = secret.split_at(cut);
+        let mut scrub = Scrubber::new(needles.clone());
+        let mut out = scrub.push(format!("x{begin}").into()).unwrap().to_vec();
+        out.extend_from_slice(&scrub.pause());
+        assert!(out.len() <= 1 + SHORT, "{out:?}");
+        assert_eq!(scrub.push(end.to_owned().into()), Err(Found), "{cut}");
+    }
+}

@@ -179,6 +179,9 @@ pub(crate) async fn carry(
                 .push(bytes.split().freeze())
                 .map_err(|_| Failed::HeldCredential)?;
             writer.send(&safe).await.map_err(|_| Failed::AgentGone)?;
+            // Whoever waits for the end of this message says nothing before.
+            let end = scrub.pause();
+            writer.send(&end).await.map_err(|_| Failed::AgentGone)?;
             bytes.reserve(READ_SIZE);
             if !matches!(from.read_buf(&mut bytes).await, Ok(1..)) {
                 let rest = scrub.finish().map_err(|_| Failed::HeldCredential)?;
