@@ -27,6 +27,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// How long an agent that is refused waits for the record of it.
+const REFUSAL_WAITS: Duration = Duration::from_secs(2);
 /// A permit not used within this time is none. A gateway uses it at once.
 const PERMIT_LIFE: Duration = Duration::from_secs(30);
 
@@ -138,9 +140,7 @@ impl Countersigner for Broker {
             credential: None,
             config: self.force().map_or_else(nothing_accepted, |f| f.digest),
         }));
-        // It is refused whether or not it could be written down; a trail that
-        // takes nothing more says so itself.
-        let _ = self.record(event, Durability::Routine).await;
+        self.record_refused(event).await;
     }
 }
 
@@ -486,9 +486,16 @@ impl Broker {
             reason: Some(refusal.reason),
             ..requested(s, &run, case)
         };
-        let _ = self
-            .record(Event::Requested(Box::new(record)), Durability::Routine)
+        self.record_refused(Event::Requested(Box::new(record)))
             .await;
+    }
+
+    /// Waits for the record, so that nobody is refused faster than the trail
+    /// takes. It is refused whether or not it could be written down: a trail that
+    /// takes nothing more says so itself, and one that hangs holds no refusal up.
+    async fn record_refused(&self, event: Event) {
+        let recorded = self.record(event, Durability::Routine);
+        let _ = tokio::time::timeout(REFUSAL_WAITS, recorded).await;
     }
 }
 

@@ -95,14 +95,8 @@ impl Upstreams {
             }
         }
         let conn = self.dial_in_time(route, account, limits, false).await?;
-        conn.exchange(request, limits.reply_head, progress)
-            .await
-            .map_err(|e| match e {
-                Unsent::Failed(failed) => failed,
-                Unsent::Back(_) => Failed::NotSent(
-                    "The service closed the connection before the request was sent.",
-                ),
-            })
+        let sent = conn.exchange(request, limits.reply_head, progress).await;
+        sent.map_err(Failed::from)
     }
 
     /// The same for a request that is to become a WebSocket: on a connection of
@@ -117,12 +111,7 @@ impl Upstreams {
     ) -> Result<(Response<()>, Exchange), Failed> {
         let conn = self.dial_in_time(route, account, limits, true).await?;
         let sent = conn.exchange(request, limits.reply_head, progress).await;
-        sent.map_err(|unsent| match unsent {
-            Unsent::Failed(failed) => failed,
-            Unsent::Back(_) => {
-                Failed::NotSent("The service closed the connection before the request was sent.")
-            }
-        })
+        sent.map_err(Failed::from)
     }
 
     async fn dial_in_time(
@@ -208,6 +197,17 @@ enum Unsent {
     /// The request, of which nothing left.
     Back(Box<Request<UpBody>>),
     Failed(Failed),
+}
+
+impl From<Unsent> for Failed {
+    fn from(unsent: Unsent) -> Self {
+        match unsent {
+            Unsent::Failed(failed) => failed,
+            Unsent::Back(_) => {
+                Self::NotSent("The service closed the connection before the request was sent.")
+            }
+        }
+    }
 }
 
 impl Conn {
