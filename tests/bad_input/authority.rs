@@ -6,6 +6,7 @@ use countersign_testkit::authority::Authority;
 use countersign_testkit::programs;
 use countersign_testkit::scene::said;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 #[test]
 fn a_second_authority_is_refused_whatever_its_home_and_the_first_goes_on() {
@@ -88,6 +89,35 @@ fn a_damaged_ledger_is_told_nothing_is_released_and_the_file_is_kept_as_it_is() 
     scene.desktop.person().write(&ledger, &whole).unwrap();
     scene.start_again().unwrap();
     assert_works(&scene);
+}
+
+#[test]
+fn a_socket_of_another_user_is_told_nothing() {
+    let mut scene = Scene::start(1).unwrap();
+    scene.shut_down().unwrap();
+    let socket = scene.desktop.path("run/countersign/control.sock");
+    let _ = fs::remove_file(&socket);
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    // Only where these tests are another user than the person, as in CI.
+    let is_other = !nix::unistd::Uid::effective().eq(&scene.desktop.person().uid);
+    if is_other {
+        let mut status = scene.spawn(&["status"]).unwrap();
+        // One that talks would wait for ever for an answer.
+        let ended = (0..100).find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            status.try_wait().unwrap()
+        });
+        let _over_already = status.kill();
+        let told = said(&status.wait_with_output().unwrap());
+        assert_eq!(ended.and_then(|e| e.code()), Some(1), "{told}");
+        assert!(told.contains("is not yours"), "{told}");
+        let (mut peer, _) = listener.accept().unwrap();
+        let mut heard = Vec::new();
+        std::io::Read::read_to_end(&mut peer, &mut heard).unwrap();
+        assert!(heard.is_empty());
+    }
 }
 
 #[test]

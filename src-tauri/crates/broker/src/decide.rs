@@ -359,7 +359,7 @@ impl Broker {
     fn take_share(
         &self,
         s: &Submission,
-        case: &Case,
+        case: &mut Case,
         run: &Run,
         force: &Force,
         account: &Account,
@@ -374,14 +374,23 @@ impl Broker {
         if recent != case.recent {
             let again = force.policies.judge(agent, account, &s.action, &recent);
             let given = case.approval.as_ref().map(|approval| approval.assurance);
-            let holds = again.error.is_none()
-                && match again.verdict {
-                    Verdict::Allow => true,
-                    Verdict::Ask(needed) => given.is_some_and(|given| given >= needed),
-                    Verdict::Deny => false,
+            let holds = match again.verdict {
+                Verdict::Allow => true,
+                Verdict::Ask(needed) => given.is_some_and(|given| given >= needed),
+                Verdict::Deny => false,
+            };
+            let error = again.error.map(Foreign::new);
+            if error.is_some() || !holds {
+                // The record says what policy said last, and why.
+                case.verdict = Some(again.verdict);
+                case.rules = again.rules;
+                case.recent = recent;
+                let reason = match error {
+                    Some(_) => ReasonCode::PolicyError,
+                    None => ReasonCode::Policy,
                 };
-            if !holds {
-                return Err(ReasonCode::Policy);
+                case.detail = error;
+                return Err(reason);
             }
         }
         let objects = s.action.objects.count.unwrap_or(1);
@@ -392,7 +401,7 @@ impl Broker {
     async fn permit(
         &self,
         s: &Submission,
-        case: &Case,
+        case: &mut Case,
         run: &Run,
         (force, account): (&Force, Arc<Account>),
         verdict: Verdict,
