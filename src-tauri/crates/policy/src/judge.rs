@@ -1,4 +1,5 @@
 use crate::context::{self, Recent};
+use crate::kept::Likeness;
 use crate::ladder::{Ladder, Reached};
 use crate::load;
 use crate::problem::PolicyProblem;
@@ -101,13 +102,27 @@ impl Policies {
             Ok(slice) => slice,
             Err(error) => return Judgement::failed(error),
         };
+        let likeness = slice
+            .judges_by_likeness(action.effects)
+            .then(|| Likeness::of(action));
+        if let Some(known) = likeness.and_then(|likeness| slice.kept.get(likeness)) {
+            return known;
+        }
         let mut ladder = Ladder {
             authorizer: &self.authorizer,
             slice: &slice,
             attributes: context::attributes(action, *recent),
             rungs: [const { None }; 4],
         };
-        judge(&mut ladder, action).unwrap_or_else(Judgement::failed)
+        match judge(&mut ladder, action) {
+            Ok(judgement) => {
+                if let Some(likeness) = likeness {
+                    slice.kept.keep(likeness, &judgement);
+                }
+                judgement
+            }
+            Err(error) => Judgement::failed(error),
+        }
     }
 
     fn slice(&self, agent: &Agent, account: &Account) -> Result<Arc<Slice>, String> {
@@ -275,6 +290,9 @@ mod tests {
             "context.approval >= 2",
             "context.routine",
             "resource.environment == \"production\"",
+            "context.effects.contains(\"delete\")",
+            "context.recent.requests < 2",
+            "context has count && context.count < 1",
             // Fails for this request.
             "context.recent.requests * 9223372036854775807 > 1",
         ]);
@@ -304,6 +322,23 @@ mod tests {
             prop_assert_eq!(one.is_err(), other.is_err());
             if let (Ok(one), Ok(other)) = (one, other) {
                 prop_assert_eq!(one, other);
+            }
+        }
+
+        #[test]
+        fn what_was_kept_of_one_action_is_what_cedar_says_of_the_next(
+            rules in prop::collection::vec(rule(), 1..8),
+            actions in prop::collection::vec((1_u16..64, any::<bool>(), 0_u64..3), 2..12),
+        ) {
+            let policies = Policies::parse(&[("r.cedar".to_owned(), rules.concat())]).unwrap();
+            let agent = agent(vec!["g1".to_owned()]);
+            for (bits, routine, count) in actions {
+                let action = Action { routine, ..action(bits, Objects { listed: vec![], count: Some(count) }) };
+                let recent = Recent { requests: count, objects: count };
+                let kept = policies.judge(&agent, &account(), &action, &recent);
+                let slice = Slice::of(&policies.rules, &policies.schema, &agent, &account()).unwrap();
+                let anew = judge(&mut ladder(&policies, &slice, &action, recent), &action);
+                prop_assert_eq!(kept, anew.unwrap_or_else(Judgement::failed));
             }
         }
 

@@ -15,6 +15,7 @@
 mod context;
 mod defaults;
 mod judge;
+mod kept;
 mod ladder;
 mod load;
 mod nesting;

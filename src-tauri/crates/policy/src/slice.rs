@@ -3,11 +3,12 @@
 //! A rule whose scope cannot match is never satisfied and never fails, so that
 //! leaving it out changes no judgement; a property test compares the two.
 
+use crate::kept::{Kept, reads_only_likeness};
 use cedar_policy::{
     ActionConstraint, Entities, Entity, EntityId, EntityTypeName, EntityUid, Policy, PolicySet,
     PrincipalConstraint, ResourceConstraint, RestrictedExpression as Value, Schema,
 };
-use countersign_model::{Account, Agent, Effect, Environment, Provider};
+use countersign_model::{Account, Agent, Effect, Effects, Environment, Provider};
 use std::collections::{HashMap, HashSet};
 
 pub(crate) struct Slice {
@@ -21,6 +22,8 @@ pub(crate) struct Slice {
     pub(crate) resource: EntityUid,
     pub(crate) entities: Entities,
     effects: Vec<OfEffect>,
+    /// Judgements that hold for all actions of a likeness.
+    pub(crate) kept: Kept,
 }
 
 /// What matters for one effect.
@@ -28,6 +31,8 @@ pub(crate) struct OfEffect {
     effect: Effect,
     pub(crate) action: EntityUid,
     pub(crate) rules: PolicySet,
+    /// Whether all of these read of the context only an action's likeness.
+    only_likeness: bool,
 }
 
 impl Slice {
@@ -70,7 +75,14 @@ impl Slice {
             provider: account.provider.clone(),
             environment: account.environment.clone(),
             tags: account.tags.clone(),
+            kept: Kept::default(),
         })
+    }
+
+    /// Whether actions with these effects, of the same likeness, are judged alike.
+    pub(crate) fn judges_by_likeness(&self, effects: Effects) -> bool {
+        let mut concerned = self.effects.iter().filter(|part| effects.has(part.effect));
+        concerned.all(|part| part.only_likeness)
     }
 
     /// What matters for one effect.
@@ -104,9 +116,11 @@ impl OfEffect {
             })
             .map(|rule| (*rule).clone());
         let rules = PolicySet::from_policies(matching).map_err(|e| e.to_string())?;
+        let only_likeness = rules.policies().all(reads_only_likeness);
         Ok(Self {
             effect,
             action,
+            only_likeness,
             rules,
         })
     }
