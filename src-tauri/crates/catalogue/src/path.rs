@@ -44,6 +44,10 @@ impl Segments {
 /// One segment, decoded; `None` when it can be read in more than one way. An
 /// encoded slash stays: only a template's rest may take it.
 fn decode(segment: &str) -> Option<String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    if !segment.is_empty() && segment.bytes().all(plain) {
+        return Some(segment.to_owned());
+    }
     if has_bad_escape(segment) {
         return None;
     }
@@ -88,19 +92,19 @@ pub(crate) fn loosely(path: &str) -> Vec<String> {
 
 /// One segment of a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Piece<'t> {
-    Literal(&'t str),
+enum Piece {
+    Literal(&'static str),
     /// `{name}`, or `before{name}after` as in `{name}:verb`.
     Param {
-        before: &'t str,
-        name: &'t str,
-        after: &'t str,
+        before: &'static str,
+        name: &'static str,
+        after: &'static str,
     },
     /// `{name**}`: everything that is left, possibly nothing.
-    Rest(&'t str),
+    Rest(&'static str),
 }
 
-fn piece(segment: &str) -> Piece<'_> {
+fn piece(segment: &'static str) -> Piece {
     let parts = segment.split_once('{').and_then(|(before, rest)| {
         rest.split_once('}')
             .map(|(name, after)| (before, name, after))
@@ -118,89 +122,101 @@ fn piece(segment: &str) -> Piece<'_> {
     }
 }
 
-fn pieces(template: &str) -> impl Iterator<Item = Piece<'_>> {
-    template.split('/').filter(|s| !s.is_empty()).map(piece)
-}
-
-/// How many segments a template takes: exactly, or at least when it has a rest.
+/// A template such as `/users/{id}/files/{path**}`, taken apart once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Length {
+pub(crate) struct Template {
+    /// As it is written.
+    pub(crate) text: &'static str,
+    pieces: &'static [Piece],
+    /// Segments that it takes: exactly so many, or at least when it has a rest.
     fixed: usize,
     open: bool,
 }
 
-impl Length {
-    /// Of a template.
-    pub(crate) fn of(template: &str) -> Self {
-        let open = pieces(template).any(|piece| matches!(piece, Piece::Rest(_)));
+impl Template {
+    /// Takes a template apart. The parts live as long as the program, like the
+    /// tables that they are of.
+    pub(crate) fn of(text: &'static str) -> Self {
+        let segments = text.split('/').filter(|s| !s.is_empty());
+        let pieces: &[Piece] = Box::leak(segments.map(piece).collect());
+        let open = pieces.iter().any(|piece| matches!(piece, Piece::Rest(_)));
         Self {
-            fixed: pieces(template).count() - usize::from(open),
+            text,
+            pieces,
+            fixed: pieces.len() - usize::from(open),
             open,
         }
     }
-    /// Whether a path of so many segments can match. Spares most comparisons.
-    pub(crate) const fn allows(self, segments: usize) -> bool {
-        segments == self.fixed || (self.open && segments > self.fixed)
-    }
-}
 
-/// Matches a template such as `/users/{id}/files/{path**}`.
-pub(crate) fn matches(template: &'static str, path: &Segments) -> Option<Params> {
-    // Most templates differ in a word: found without copying a parameter.
-    let differs = |(piece, segment): (Piece<'_>, &String)| matches!(piece, Piece::Literal(literal) if segment != literal);
-    if pieces(template).zip(&path.0).any(differs) {
-        return None;
+    /// Whether a path can match, without a look at its parameters. Spares most
+    /// comparisons: templates differ in their length, or in a word.
+    pub(crate) fn may_match(&self, path: &Segments) -> bool {
+        let segments = path.len();
+        let differs = |(piece, segment): (&Piece, &String)| matches!(piece, Piece::Literal(literal) if segment != literal);
+        (segments == self.fixed || (self.open && segments > self.fixed))
+            && !self.pieces.iter().zip(&path.0).any(differs)
     }
-    let mut params = Params::new();
-    let mut segments = path.0.iter();
-    for piece in pieces(template) {
-        if let Piece::Rest(name) = piece {
-            let rest: Vec<_> = segments.map(String::as_str).collect();
-            params.push((name, rest.join("/")));
-            return Some(params);
+
+    /// What the parameters stand for, if the path matches.
+    pub(crate) fn matches(&self, path: &Segments) -> Option<Params> {
+        if !self.may_match(path) {
+            return None;
         }
-        let segment = segments.next()?;
-        match piece {
-            Piece::Literal(literal) if segment == literal => {}
-            Piece::Param {
-                before,
-                name,
-                after,
-            } if !segment.contains('/') => {
-                let value = segment.strip_prefix(before)?.strip_suffix(after)?;
-                if value.is_empty() {
-                    return None;
-                }
-                params.push((name, value.to_owned()));
+        let mut params = Params::new();
+        let mut segments = path.0.iter();
+        for piece in self.pieces {
+            if let Piece::Rest(name) = piece {
+                let rest: Vec<_> = segments.map(String::as_str).collect();
+                params.push((name, rest.join("/")));
+                return Some(params);
             }
-            _ => return None,
+            let segment = segments.next()?;
+            match piece {
+                Piece::Literal(literal) if segment == literal => {}
+                Piece::Param {
+                    before,
+                    name,
+                    after,
+                } if !segment.contains('/') => {
+                    let value = segment.strip_prefix(before)?.strip_suffix(after)?;
+                    if value.is_empty() {
+                        return None;
+                    }
+                    params.push((name, value.to_owned()));
+                }
+                _ => return None,
+            }
         }
+        segments.next().is_none().then_some(params)
     }
-    segments.next().is_none().then_some(params)
-}
 
-/// Which of two templates that match the same path says more about it.
-pub(crate) fn by_precision(a: &str, b: &str) -> Ordering {
-    weights(a).cmp(weights(b))
-}
+    /// Which of two templates that match the same path says more about it.
+    pub(crate) fn by_precision(&self, other: &Self) -> Ordering {
+        self.weights().cmp(other.weights())
+    }
 
-fn weights(template: &str) -> impl Iterator<Item = u8> {
-    let weigh = |piece| match piece {
-        Piece::Literal(_) => 3,
-        Piece::Param { before, after, .. } if !before.is_empty() || !after.is_empty() => 2,
-        Piece::Param { .. } => 1,
-        Piece::Rest(_) => 0,
-    };
-    // The end of a template says more than a rest that happens to be empty.
-    pieces(template).map(weigh).chain(std::iter::once(1))
+    fn weights(&self) -> impl Iterator<Item = u8> {
+        let weigh = |piece: &Piece| match piece {
+            Piece::Literal(_) => 3,
+            Piece::Param { before, after, .. } if !before.is_empty() || !after.is_empty() => 2,
+            Piece::Param { .. } => 1,
+            Piece::Rest(_) => 0,
+        };
+        // The end of a template says more than a rest that happens to be empty.
+        self.pieces.iter().map(weigh).chain(std::iter::once(1))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn by_precision(a: &'static str, b: &'static str) -> Ordering {
+        Template::of(a).by_precision(&Template::of(b))
+    }
+
     fn at(template: &'static str, path: &str) -> Option<Params> {
-        matches(template, &Segments::of(path)?)
+        Template::of(template).matches(&Segments::of(path)?)
     }
 
     #[test]

@@ -111,6 +111,9 @@ pub fn recognise(account: &Account, request: &RequestView<'_>) -> Recognised {
 
 /// The account's own rules: the only layer that may lower.
 fn apply_rules(judgement: &mut Judgement, account: &Account, request: &RequestView<'_>) {
+    if account.effects.is_empty() {
+        return;
+    }
     let (method, path) = (request.method, request.path);
     if let Some(applied) = rules::strictly(account, method, path).filter(|a| !a.effects.is_empty())
     {

@@ -15,7 +15,7 @@
 
 use crate::inspect::{Inspector, inspector};
 use crate::judgement::{Facts, Judgement};
-use crate::path::{self, Length, Params, Segments};
+use crate::path::{Params, Segments, Template};
 use crate::{github, gmail, slack};
 use countersign_model::{Effect, Effects};
 use std::cmp::Ordering;
@@ -29,9 +29,7 @@ pub(crate) struct Entry {
     /// Its methods, joined by `|`. GET answers HEAD too.
     pub(crate) methods: &'static str,
     /// Its path template.
-    pub(crate) template: &'static str,
-    /// How many segments its template takes.
-    pub(crate) length: Length,
+    pub(crate) template: Template,
     /// Its name.
     pub(crate) operation: &'static str,
     /// What it does whatever its body says. Never empty.
@@ -122,13 +120,13 @@ impl Table {
         let candidates = self
             .entries()
             .iter()
-            .filter(|e| e.length.allows(path.len()) && e.answers(host, method));
+            .filter(|e| e.template.may_match(path) && e.answers(host, method));
         for entry in candidates {
-            let Some(params) = path::matches(entry.template, path) else {
+            let Some(params) = entry.template.matches(path) else {
                 continue;
             };
             let order = best.as_ref().map_or(Ordering::Greater, |found| {
-                path::by_precision(entry.template, found.entry.template)
+                entry.template.by_precision(&found.entry.template)
             });
             match order {
                 Ordering::Less => {}
@@ -215,8 +213,7 @@ fn entry(hosts: &'static str, line: &'static str) -> Option<Entry> {
     sound.then_some(Entry {
         hosts,
         methods,
-        template,
-        length: Length::of(template),
+        template: Template::of(template),
         operation,
         effects,
         object,

@@ -29,7 +29,11 @@ fn methods() -> impl Strategy<Value = String> {
 fn paths() -> impl Strategy<Value = String> {
     let known: Vec<String> = tables()
         .iter()
-        .flat_map(|t| t.entries().iter().map(|e| e.template.replace("**", "")))
+        .flat_map(|t| {
+            t.entries()
+                .iter()
+                .map(|e| e.template.text.replace("**", ""))
+        })
         .collect();
     prop_oneof![
         prop::sample::select(known),

@@ -47,12 +47,15 @@ fn every_line_of_every_table_can_be_read() {
 fn every_template_filled_in_finds_itself_and_nothing_else() {
     let mut seen = 0;
     for (provider, entry, host, method) in everything() {
-        let path = filled(entry.template);
+        let path = filled(entry.template.text);
         let table = table::table(provider).unwrap();
         let found = table
             .find(host, method, &Segments::of(&path).unwrap())
             .unwrap();
-        assert_eq!(found.entry.template, entry.template, "{method} {path}");
+        assert_eq!(
+            found.entry.template.text, entry.template.text,
+            "{method} {path}"
+        );
         assert!(!found.ambiguous, "{method} {path}");
         seen += 1;
     }
@@ -74,7 +77,11 @@ fn every_host_of_a_table_is_a_host_of_its_kind() {
 #[test]
 fn a_read_that_goes_alone_has_no_verb_that_changes() {
     for (provider, entry, host, method) in everything() {
-        let mut request = draft(provider, &format!("{method} {}", filled(entry.template))).at(host);
+        let mut request = draft(
+            provider,
+            &format!("{method} {}", filled(entry.template.text)),
+        )
+        .at(host);
         if method != "GET" {
             request = request.form("");
         }
@@ -95,7 +102,11 @@ fn a_read_that_goes_alone_has_no_verb_that_changes() {
 #[test]
 fn get_alone_is_routine_exactly_where_the_table_says_read_and_nothing_else() {
     for (provider, entry, host, method) in everything().filter(|(.., method)| *method == "GET") {
-        let request = draft(provider, &format!("{method} {}", filled(entry.template))).at(host);
+        let request = draft(
+            provider,
+            &format!("{method} {}", filled(entry.template.text)),
+        )
+        .at(host);
         assert_eq!(
             request.judge().routine,
             entry.effects.is_read_only(),
@@ -127,7 +138,11 @@ fn other_methods_change_something_unless_they_are_plainly_reads() {
 #[test]
 fn a_body_that_cannot_be_read_never_lowers_an_operation_and_never_goes_alone() {
     for (provider, entry, host, method) in everything() {
-        let request = draft(provider, &format!("{method} {}", filled(entry.template))).at(host);
+        let request = draft(
+            provider,
+            &format!("{method} {}", filled(entry.template.text)),
+        )
+        .at(host);
         for body in [
             BodyView::TooLarge { length: None },
             BodyView::Encoded,
