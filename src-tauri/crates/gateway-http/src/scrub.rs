@@ -33,12 +33,24 @@ use zeroize::{Zeroize as _, Zeroizing};
 /// at least this long: shorter ones stand in innocent replies.
 const SHORTEST_DERIVED: usize = 6;
 
+/// Where a form may begin, so many bytes are compared: enough to tell.
+const LOOK: usize = 16;
+/// In so many places of a text, and no more.
+const MOST_LOOKS: usize = 64;
+
 /// So little of a credential's beginning says nothing: most begin alike.
 const SHORT: usize = 3;
 
 /// Every form of every credential that must not come back.
 #[derive(Clone, Default)]
-pub(crate) struct Needles(Arc<Vec<Zeroizing<Vec<u8>>>>);
+pub(crate) struct Needles(Arc<Forms>);
+
+/// Not one of them is empty.
+#[derive(Default)]
+struct Forms {
+    all: Vec<Zeroizing<Vec<u8>>>,
+    beginnings: Beginnings,
+}
 
 impl fmt::Debug for Needles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,11 +66,15 @@ impl Needles {
         }
         forms.sort_unstable_by(|a, b| a.as_slice().cmp(b.as_slice()));
         forms.dedup();
-        Self(Arc::new(forms))
+        let beginnings = Beginnings::of(&forms);
+        Self(Arc::new(Forms {
+            all: forms,
+            beginnings,
+        }))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.all.is_empty()
     }
 
     /// Whether a credential is in these bytes, which are all there is.
@@ -69,24 +85,71 @@ impl Needles {
     }
 
     fn in_view(&self, text: &[u8]) -> bool {
-        // A search is prepared for each form: not for those that cannot fit.
-        let mut fit = self.0.iter().filter(|form| form.len() <= text.len());
+        let pairs = text.windows(2).enumerate();
+        let mut begun = pairs.filter(|(_, pair)| self.0.beginnings.may_be(pair[0], pair[1]));
+        for _ in 0..MOST_LOOKS {
+            let Some((at, _)) = begun.next() else {
+                let last = text.last();
+                let is_last = |form: &[u8]| form.len() == 1 && form.first() == last;
+                return self.0.all.iter().any(|form| is_last(form));
+            };
+            let looked_at = &text[at..text.len().min(at + LOOK)];
+            let seems = |form: &[u8]| looked_at.starts_with(&form[..form.len().min(LOOK)]);
+            if self.0.all.iter().any(|form| seems(form)) {
+                break;
+            }
+        }
+        // It is there, or somebody means to make this slow: the search whose time
+        // grows with the text alone. It is prepared for each form that fits.
+        let mut fit = self.0.all.iter().filter(|form| form.len() <= text.len());
         fit.any(|form| memmem::find(text, form).is_some())
     }
 
     /// Where the longest end of `text` starts that begins a form.
     fn begun_in(&self, text: &[u8]) -> usize {
-        let mut earliest = text.len();
-        for form in self.0.iter() {
-            let window = text.len().saturating_sub(form.len() - 1).min(earliest);
-            for at in memchr::memchr_iter(form[0], &text[window..earliest]) {
-                if form.starts_with(&text[window + at..]) {
-                    earliest = window + at;
-                    break;
-                }
+        let longest = self.0.all.iter().map(|form| form.len()).max().unwrap_or(0);
+        let window = text.len().saturating_sub(longest.saturating_sub(1));
+        let begins = |end: &[u8]| {
+            let possible = match end {
+                [first, second, ..] => self.0.beginnings.may_be(*first, *second),
+                _ => true,
+            };
+            let mut longer = self.0.all.iter().filter(|form| form.len() > end.len());
+            possible && longer.any(|form| form.starts_with(end))
+        };
+        (window..text.len())
+            .find(|&at| begins(&text[at..]))
+            .unwrap_or(text.len())
+    }
+}
+
+/// The first two bytes of all forms, of each its lower six bits: one pass over a
+/// text finds the few places where a form may begin, however many forms there are.
+#[derive(Clone)]
+struct Beginnings([u64; 64]);
+
+impl Default for Beginnings {
+    fn default() -> Self {
+        Self([0; 64])
+    }
+}
+
+impl Beginnings {
+    fn of(forms: &[Zeroizing<Vec<u8>>]) -> Self {
+        let mut this = Self::default();
+        for form in forms {
+            match form.as_slice() {
+                [first, second, ..] => this.0[usize::from(first & 63)] |= 1 << (second & 63),
+                // Whatever follows it.
+                [only] => this.0[usize::from(only & 63)] = u64::MAX,
+                [] => {}
             }
         }
-        earliest
+        this
+    }
+
+    const fn may_be(&self, first: u8, second: u8) -> bool {
+        self.0[(first & 63) as usize] >> (second & 63) & 1 == 1
     }
 }
 
