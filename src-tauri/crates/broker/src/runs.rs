@@ -1,10 +1,11 @@
 //! Live runs: one launch of an agent each. A run's sockets are its identity.
 
+use crate::broker::random;
 use countersign_model::{ReasonCode, RunFacts, RunId, Timestamp};
 use countersign_protocol::surface::RunView;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,8 @@ pub struct Run {
     /// Cancelled when the run ends or the stop is engaged.
     pub cut: CancellationToken,
     requests: AtomicU64,
+    /// What the ids of its requests count from.
+    ids: AtomicU32,
 }
 
 /// The live runs, by id.
@@ -26,7 +29,8 @@ pub(crate) struct Runs(RwLock<HashMap<RunId, Arc<Run>>>);
 
 impl Runs {
     /// # Errors
-    /// `internal`: a live run has this id, and it stays who it is.
+    /// `internal`: a live run has this id, and it stays who it is; or the system
+    /// has no randomness to give.
     pub(crate) fn put(
         &self,
         facts: RunFacts,
@@ -42,6 +46,7 @@ impl Runs {
             since,
             cut,
             requests: AtomicU64::new(0),
+            ids: AtomicU32::new(u32::from_ne_bytes(random()?)),
         });
         place.insert(Arc::clone(&run));
         Ok(run)
@@ -76,6 +81,11 @@ impl Runs {
 }
 
 impl Run {
+    /// What the id of its next request counts.
+    pub(crate) fn next(&self) -> u32 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// Counts one request.
     pub(crate) fn counted(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);

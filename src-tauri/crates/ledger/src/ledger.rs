@@ -1,6 +1,6 @@
 use crate::error::LedgerError;
 use crate::open::{self, OpenOptions, Opening};
-use crate::queue::{Job, Prepared, Reply};
+use crate::queue::{Due, Job, Prepared, Reply};
 use crate::read::{self, Filter};
 use crate::receipt::Receipt;
 use crate::shared::Shared;
@@ -21,7 +21,8 @@ pub enum Durability {
 
 /// The append-only audit trail. Clones are the same ledger.
 ///
-/// Callers serialise and hash; one thread writes, many records to a transaction.
+/// Callers serialise and hash; one of them, or a thread, writes for all who wait,
+/// many records to a transaction.
 /// When the last clone goes without [`Ledger::close`], what waits is still
 /// written, and the next opening finds an end that was not orderly.
 #[derive(Clone)]
@@ -74,11 +75,21 @@ impl Ledger {
         durability: Durability,
     ) -> Result<Receipt, LedgerError> {
         let (reply, answer) = oneshot::channel();
-        self.push(Job::Append(
-            Prepared::new(record)?,
-            durability,
-            Reply::Task(reply),
-        ))?;
+        let job = Job::Append(Prepared::new(record)?, durability, Reply::Task(reply));
+        match durability {
+            Durability::Full => self.push(job, Due::Now)?,
+            Durability::Routine => {
+                self.push(job, Due::Seen)?;
+                let mut left = Left {
+                    shared: &self.inner.shared,
+                    alone: true,
+                };
+                // Others that are ready come first, so that one commit is for all.
+                tokio::task::yield_now().await;
+                left.alone = false;
+                self.inner.shared.commit_here();
+            }
+        }
         answer.await.unwrap_or_else(|_| Err(self.writer_is_gone()))
     }
 
@@ -92,11 +103,8 @@ impl Ledger {
         durability: Durability,
     ) -> Result<Receipt, LedgerError> {
         let (reply, answer) = mpsc::sync_channel(1);
-        self.push(Job::Append(
-            Prepared::new(record)?,
-            durability,
-            Reply::Thread(reply),
-        ))?;
+        let job = Job::Append(Prepared::new(record)?, durability, Reply::Thread(reply));
+        self.push(job, Due::Now)?;
         answer.recv().unwrap_or_else(|_| Err(self.writer_is_gone()))
     }
 
@@ -105,7 +113,8 @@ impl Ledger {
     /// have a hole: the ledger latches as failed. One that repeats another is
     /// replaced by a note that says so.
     pub fn append_later(&self, record: AuditRecord) {
-        let taken = Prepared::new(record).and_then(|prepared| self.push(Job::Later(prepared)));
+        let taken =
+            Prepared::new(record).and_then(|prepared| self.push(Job::Later(prepared), Due::Soon));
         match taken {
             Ok(()) | Err(LedgerError::Closed | LedgerError::Failed(_)) => {}
             Err(why) => drop(
@@ -175,7 +184,7 @@ impl Ledger {
     /// [`LedgerError::Failed`], [`LedgerError::Closed`].
     pub async fn checkpoint(&self) -> Result<String, LedgerError> {
         let (reply, answer) = oneshot::channel();
-        self.push(Job::Checkpoint(reply))?;
+        self.push(Job::Checkpoint(reply), Due::Now)?;
         answer.await.unwrap_or_else(|_| Err(self.writer_is_gone()))
     }
 
@@ -187,22 +196,37 @@ impl Ledger {
     /// [`LedgerError::Failed`], [`LedgerError::Closed`].
     pub async fn close(self) -> Result<(), LedgerError> {
         let (reply, answer) = oneshot::channel();
-        self.push(Job::Close(now(), reply))?;
+        self.push(Job::Close(now(), reply), Due::Now)?;
         let closed = answer.await.unwrap_or_else(|_| Err(self.writer_is_gone()));
         // The writer is about to end; folding its log takes milliseconds.
         let joined = tokio::task::spawn_blocking(move || self.inner.join()).await;
         closed.and(joined.map_err(|e| LedgerError::Failed(e.to_string())))
     }
 
-    fn push(&self, job: Job) -> Result<(), LedgerError> {
+    fn push(&self, job: Job, due: Due) -> Result<(), LedgerError> {
         if let Some(failure) = self.inner.shared.failure() {
             return Err(failure);
         }
-        self.inner.shared.queue.push(job)
+        self.inner.shared.queue.push(job, due)
     }
 
     fn writer_is_gone(&self) -> LedgerError {
         self.inner.shared.failure().unwrap_or(LedgerError::Closed)
+    }
+}
+
+/// A record in the queue that its caller sees to. When it is dropped instead, the
+/// writer's thread does.
+struct Left<'a> {
+    shared: &'a Shared,
+    alone: bool,
+}
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        if self.alone {
+            self.shared.queue.hurry();
+        }
     }
 }
 

@@ -116,10 +116,15 @@ pub(crate) fn open(options: OpenOptions) -> Result<(Ledger, Opening), LedgerErro
         writer.end();
         return Err(LedgerError::Unavailable { path, what });
     }
+    *shared.writer() = Some(writer);
+    let writing = Arc::clone(&shared);
     let thread = thread::Builder::new()
         .name("ledger-writer".to_owned())
-        .spawn(move || writer.run())
-        .map_err(|e| LedgerError::unavailable(&path, &e))?;
+        .spawn(move || Writer::run(&writing))
+        .map_err(|e| {
+            drop(shared.writer().take());
+            LedgerError::unavailable(&path, &e)
+        })?;
     Ok((Ledger::new(shared, thread, public_key), opening))
 }
 

@@ -14,6 +14,9 @@ pub(crate) const CAPACITY: usize = 16 * 1024;
 /// lands within 20 ms together with the commit itself.
 const COMPANY: Duration = Duration::from_millis(12);
 
+/// How many jobs a caller may commit on its own thread: a few milliseconds.
+const QUICK: usize = 256;
+
 /// A record, serialised and hashed by its caller.
 pub(crate) struct Prepared {
     pub(crate) record: AuditRecord,
@@ -89,14 +92,35 @@ impl Job {
 #[derive(Default)]
 struct Waiting {
     jobs: Vec<Job>,
-    /// When the writer must begin, if nobody waits before.
+    /// When the writer's thread must begin, if nobody was quicker. Left as it is
+    /// when somebody was: the thread then looks once in vain, which costs less
+    /// than to wake it for each record.
     due: Option<Instant>,
+    /// Somebody wanted the writer and did not get it.
+    wanted: bool,
     closed: bool,
 }
 
+impl Waiting {
+    fn is_wanted(&self) -> bool {
+        self.wanted && !self.jobs.is_empty()
+    }
+}
+
+/// When the writer's thread is to see to a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// At once.
+    Now,
+    /// Within [`COMPANY`].
+    Soon,
+    /// Whoever pushed it sees to it, or calls [`Queue::hurry`].
+    Seen,
+}
+
 /// The queue between callers and the one writer. A lock and a condition
-/// variable, because the writer takes all that waits at once, and is woken only
-/// by what somebody waits for.
+/// variable, because all that waits is taken at once, and the thread is woken
+/// only for what nobody else sees to.
 #[derive(Default)]
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
@@ -106,7 +130,7 @@ pub(crate) struct Queue {
 impl Queue {
     /// # Errors
     /// [`LedgerError::Closed`] and [`LedgerError::Overloaded`].
-    pub(crate) fn push(&self, job: Job) -> Result<(), LedgerError> {
+    pub(crate) fn push(&self, job: Job, due: Due) -> Result<(), LedgerError> {
         let mut waiting = self.lock();
         if waiting.closed {
             return Err(LedgerError::Closed);
@@ -114,25 +138,72 @@ impl Queue {
         if waiting.jobs.len() >= CAPACITY {
             return Err(LedgerError::Overloaded);
         }
-        let now = Instant::now();
-        let due = if job.is_awaited() { now } else { now + COMPANY };
         waiting.closed = matches!(job, Job::Close(..));
         waiting.jobs.push(job);
+        match due {
+            Due::Now => self.see_to(waiting, Instant::now()),
+            Due::Soon => self.see_to(waiting, Instant::now() + COMPANY),
+            Due::Seen => {}
+        }
+        Ok(())
+    }
+
+    /// What waits is due now: whoever saw to it does not any more.
+    pub(crate) fn hurry(&self) {
+        let waiting = self.lock();
+        if !waiting.jobs.is_empty() {
+            self.see_to(waiting, Instant::now());
+        }
+    }
+
+    /// Wakes the thread if it would sleep longer than this.
+    fn see_to(&self, mut waiting: MutexGuard<'_, Waiting>, due: Instant) {
         if waiting.due.is_none_or(|earlier| due < earlier) {
             waiting.due = Some(due);
             drop(waiting);
             self.wake.notify_one();
         }
-        Ok(())
     }
 
-    /// All that waits, once something is due. `None` when the queue is closed
-    /// and empty.
-    pub(crate) fn take(&self) -> Option<Vec<Job>> {
+    /// Says to whoever has the writer that more is wanted of it. Wakes nobody.
+    pub(crate) fn want(&self) {
+        self.lock().wanted = true;
+    }
+
+    /// Whether somebody said so since something was last taken.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.lock().is_wanted()
+    }
+
+    /// All that waits, if it is little, and nothing for which somebody must wait
+    /// for the disk: the rest is the thread's.
+    pub(crate) fn take_quick(&self) -> Vec<Job> {
+        let mut waiting = self.lock();
+        let much = waiting.jobs.len() > QUICK;
+        if waiting.closed || much || waiting.jobs.iter().any(Job::is_full) {
+            return Vec::new();
+        }
+        waiting.wanted = false;
+        std::mem::take(&mut waiting.jobs)
+    }
+
+    /// All that waits.
+    pub(crate) fn take(&self) -> Vec<Job> {
+        let mut waiting = self.lock();
+        waiting.due = None;
+        waiting.wanted = false;
+        std::mem::take(&mut waiting.jobs)
+    }
+
+    /// Waits until something is due. `false` when the queue is closed and empty.
+    pub(crate) fn wait(&self) -> bool {
         let mut waiting = self.lock();
         loop {
             if waiting.closed {
-                return (!waiting.jobs.is_empty()).then(|| std::mem::take(&mut waiting.jobs));
+                return !waiting.jobs.is_empty();
+            }
+            if waiting.is_wanted() {
+                return true;
             }
             waiting = match waiting.due {
                 None => self
@@ -142,8 +213,7 @@ impl Queue {
                 Some(due) => {
                     let left = due.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        waiting.due = None;
-                        return Some(std::mem::take(&mut waiting.jobs));
+                        return true;
                     }
                     self.wake
                         .wait_timeout(waiting, left)

@@ -1,4 +1,5 @@
-//! The one thread that writes.
+//! The one writer. Its thread has it, or whoever commits a routine record on a
+//! thread of their own: see [`Shared::commit_here`].
 
 use crate::columns::Columns;
 use crate::error::{LedgerError, words};
@@ -57,17 +58,27 @@ type Committed = (Vec<Fate>, Vec<(u64, Prepared)>);
 type Broken = String;
 
 impl Writer {
-    /// Writes what comes, until the queue is closed and empty.
-    pub(crate) fn run(mut self) {
-        let _last_words = LastWords(Arc::clone(&self.shared));
-        while let Some(mut jobs) = self.shared.queue.take() {
+    /// The writer's thread: writes what nobody else does, until the queue is
+    /// closed and empty.
+    pub(crate) fn run(shared: &Arc<Shared>) {
+        let _last_words = LastWords(Arc::clone(shared));
+        while shared.queue.wait() {
+            let mut writer = shared.writer();
+            let Some(writer) = writer.as_mut() else {
+                break;
+            };
+            // Taken with the writer in hand, so that records keep their order.
+            let mut jobs = shared.queue.take();
             while !jobs.is_empty() {
                 let rest = jobs.split_off(jobs.len().min(LARGEST_BATCH));
-                self.write(jobs);
+                writer.write(jobs);
                 jobs = rest;
             }
         }
-        self.end();
+        let writer = shared.writer().take();
+        if let Some(writer) = writer {
+            writer.end();
+        }
     }
 
     /// Closes the files, then lets another authority in.
@@ -87,7 +98,7 @@ impl Writer {
 
     /// Those that come first and can do with less do not wait for the disk on
     /// behalf of those behind them.
-    fn write(&mut self, mut jobs: Vec<Job>) {
+    pub(crate) fn write(&mut self, mut jobs: Vec<Job>) {
         if let Some(first_full) = jobs.iter().position(Job::is_full) {
             if jobs[..first_full].iter().any(Job::is_awaited) {
                 let full = jobs.split_off(first_full);
@@ -343,8 +354,11 @@ struct LastWords(Arc<Shared>);
 impl Drop for LastWords {
     fn drop(&mut self) {
         let error = if std::thread::panicking() {
-            self.0
-                .fail("the thread that writes ended unexpectedly".to_owned())
+            let error = self
+                .0
+                .fail("the thread that writes ended unexpectedly".to_owned());
+            drop(self.0.writer().take());
+            error
         } else {
             LedgerError::Closed
         };

@@ -43,6 +43,9 @@ fn drawn<const N: usize>(prefix: &str, random: [u8; N]) -> String {
     out
 }
 
+/// So many of a request id's characters count up within its run.
+const COUNTED: u32 = 5;
+
 fn drawn_is_valid(s: &str, prefix: &str, len: usize) -> bool {
     s.strip_prefix(prefix)
         .is_some_and(|rest| rest.len() == len && rest.bytes().all(|b| ALPHABET.contains(&b)))
@@ -51,9 +54,15 @@ fn drawn_is_valid(s: &str, prefix: &str, len: usize) -> bool {
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $rule:expr, $valid:expr) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+        #[serde(try_from = "String")]
         pub struct $name(std::sync::Arc<str>);
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(&self.0)
+            }
+        }
 
         impl $name {
             /// The id as people see it.
@@ -135,6 +144,21 @@ impl RequestId {
     pub fn from_random(random: [u8; 10]) -> Self {
         Self(drawn("", random).into())
     }
+
+    /// The next one of a run, whose requests count up from a random number (of
+    /// 25 bits, then from 0 again), with random bytes of its own behind it. It is
+    /// as unlikely to be drawn twice as one that is random in full, and ids of
+    /// one time stand beside each other in an index.
+    #[must_use]
+    pub fn next(count: u32, random: [u8; 5]) -> Self {
+        let mut all = [0; 10];
+        let (counted, rest) = all.split_at_mut(COUNTED as usize);
+        for (place, byte) in (0..COUNTED).rev().zip(counted) {
+            *byte = (count >> (5 * place) & 31) as u8;
+        }
+        rest.copy_from_slice(&random);
+        Self::from_random(all)
+    }
 }
 impl QuestionId {
     /// From random bytes; the top three bits of each are ignored.
@@ -176,6 +200,18 @@ mod tests {
             assert!(bad.parse::<AgentId>().is_err(), "{bad:?}");
         }
         assert!("inbox-bot".parse::<AgentId>().is_ok());
+    }
+
+    #[test]
+    fn the_next_request_of_a_run_stands_behind_the_last() {
+        let ids: Vec<_> = [7, 8, 39, 40, 1 << 20]
+            .map(|count| RequestId::next(count, [31; 5]))
+            .into();
+        assert!(ids.is_sorted(), "{ids:?}");
+        assert_eq!(ids[0].as_str(), "00007zzzzz");
+        let again = RequestId::next((1 << 25) + 7, [31; 5]);
+        assert_eq!(again, ids[0], "it counts from 0 again");
+        assert_eq!(again.as_str().parse::<RequestId>().as_ref(), Ok(&again));
     }
 
     #[test]
