@@ -36,11 +36,12 @@ const PERMIT_LIFE: Duration = Duration::from_secs(30);
 impl Countersigner for Broker {
     type Permit = Permit;
 
-    fn new_request(&self) -> Result<RequestId, ReasonCode> {
+    fn new_request(&self, run: &RunId) -> Result<RequestId, ReasonCode> {
         if self.inner.stop.is_engaged() {
             return Err(ReasonCode::Stopped);
         }
-        Ok(RequestId::from_random(random()?))
+        let run = self.inner.runs.get(run).ok_or(ReasonCode::Withdrawn)?;
+        Ok(RequestId::next(run.next(), random()?))
     }
 
     fn run(&self, run: &RunId) -> Option<RunFacts> {
@@ -54,9 +55,12 @@ impl Countersigner for Broker {
         force
             .config
             .accounts_of(&run.facts.agent)
-            .map(|account| AccountView {
-                credential: self.credential_for(account),
-                account: Arc::clone(account),
+            .filter_map(|account| {
+                Some(AccountView {
+                    credential: self.credential_for(account),
+                    digest: force.digest_of(&account.id)?,
+                    account: Arc::clone(account),
+                })
             })
             .collect()
     }
@@ -228,7 +232,7 @@ impl Broker {
         let exact = &s.exact;
         let same = s.action.account == account.id
             && s.action.environment == account.environment
-            && exact.account_digest == account.digest()
+            && force.digest_of(&account.id) == Some(exact.account_digest)
             && account.has_host(&exact.host)
             && (exact.port == account.port || exact.scheme == Scheme::Http && account.plaintext)
             && (exact.scheme == Scheme::Https || account.plaintext);

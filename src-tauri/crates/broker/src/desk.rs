@@ -150,12 +150,6 @@ impl Desk {
         names
     }
 
-    /// Whether a surface is there that shows the timeline.
-    #[must_use]
-    pub fn has_window(&self) -> bool {
-        self.state().surfaces().any(|s| s.name != TERMINAL)
-    }
-
     /// Tells every surface something. One that does not read is dead.
     pub fn tell(&self, message: &ToSurface) {
         self.state().tell(message);

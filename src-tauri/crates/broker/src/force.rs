@@ -1,6 +1,7 @@
 use countersign_config::Config;
-use countersign_model::{Account, Agent, AgentId, Digest};
+use countersign_model::{Account, AccountId, Agent, AgentId, Digest};
 use countersign_policy::Policies;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The configuration in force: what a human accepted, as it was accepted.
@@ -15,9 +16,31 @@ pub struct Force {
     pub config: Config,
     /// `policies/*.cedar`.
     pub policies: Policies,
+    /// Of each account, so that it is not computed for each request.
+    digests: HashMap<AccountId, Digest>,
 }
 
 impl Force {
+    /// What a human accepted, under the counter of its seal.
+    #[must_use]
+    pub fn new(counter: u64, digest: Digest, config: Config, policies: Policies) -> Self {
+        let digest_of = |account: &Arc<Account>| (account.id.clone(), account.digest());
+        Self {
+            digests: config.accounts.values().map(digest_of).collect(),
+            counter,
+            digest,
+            config,
+            policies,
+        }
+    }
+
+    /// The digest of an account's configuration; `None` when there is no such
+    /// account.
+    #[must_use]
+    pub fn digest_of(&self, account: &AccountId) -> Option<Digest> {
+        self.digests.get(account).copied()
+    }
+
     /// An agent and the accounts assigned to it.
     #[must_use]
     pub fn agent(&self, id: &AgentId) -> Option<(&Agent, Vec<Arc<Account>>)> {

@@ -54,6 +54,8 @@ pub struct Rejected {
 pub struct AccountView {
     /// Its configuration.
     pub account: Arc<Account>,
+    /// The digest of that.
+    pub digest: Digest,
     /// The credential that would be added; `None` for sites, and where none is
     /// set yet (the broker then refuses with `no-credential`).
     pub credential: Option<CredentialVersion>,
@@ -79,11 +81,12 @@ pub trait Countersigner: Send + Sync + 'static {
     /// Proof of a durable record, good for one request, once.
     type Permit: Send + 'static;
 
-    /// A fresh request id.
+    /// A fresh request id of a run.
     ///
     /// # Errors
-    /// When the system has no randomness to give, or the stop is engaged.
-    fn new_request(&self) -> Result<RequestId, ReasonCode>;
+    /// When the system has no randomness to give, the stop is engaged, or the run
+    /// has ended.
+    fn new_request(&self, run: &RunId) -> Result<RequestId, ReasonCode>;
 
     /// What is known of a live run; `None` once it has ended.
     fn run(&self, run: &RunId) -> Option<RunFacts>;

@@ -82,7 +82,7 @@ async fn wait_for_change(cut: &CancellationToken) {
 }
 
 async fn too_many<C: Countersigner>(run: &Run<C>, mut agent: Connection) {
-    let Ok(id) = run.port.new_request() else {
+    let Ok(id) = run.port.new_request(&run.id) else {
         return;
     };
     let detail = "This run has too many connections open. Close some first.";
@@ -147,7 +147,7 @@ async fn unreadable<C: Countersigner>(
     via: &Via,
     why: &NoHead,
 ) {
-    let Ok(id) = run.port.new_request() else {
+    let Ok(id) = run.port.new_request(&run.id) else {
         return;
     };
     let no = match why {
@@ -188,7 +188,7 @@ async fn unreadable<C: Countersigner>(
 /// here, and its server name must be that host.
 async fn tunnel<C: Countersigner>(run: &Run<C>, mut agent: Connection, head: &Head) {
     let stop = run.port.cut(&run.id);
-    let id = match run.port.new_request() {
+    let id = match run.port.new_request(&run.id) {
         Ok(id) => id,
         Err(reason) => return refuse(agent, head, &Problem::new(None, reason)).await,
     };

@@ -36,7 +36,7 @@ pub(crate) async fn one<C: Countersigner>(
 ) -> After {
     // Before anything else, so that no stop slips between.
     let stop = run.port.cut(&run.id);
-    let id = match run.port.new_request() {
+    let id = match run.port.new_request(&run.id) {
         Ok(id) => id,
         Err(reason) => return tell(agent, head, &Problem::new(None, reason)).await,
     };
@@ -72,6 +72,7 @@ async fn judge<C: Countersigner>(
     }
     let AccountView {
         account,
+        digest,
         credential,
     } = assign::account_for(views, head, &target)?;
     let kind = countersign_catalogue::kind(&account.provider.0);
@@ -136,7 +137,7 @@ async fn judge<C: Countersigner>(
         trailers: Vec::new(),
         body: body.commitment(),
         credential: if account.is_site() { None } else { credential },
-        account_digest: run.digest(&account),
+        account_digest: digest,
     };
     let mut submission = ask::submission(run, id, head, &account, kind, &exact, &body);
     if upgrades {

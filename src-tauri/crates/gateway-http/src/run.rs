@@ -7,8 +7,7 @@ use crate::scrub::Needles;
 use crate::upstream::Upstreams;
 use crate::{Limits, RunCa};
 use countersign_broker::{Countersigner, Secret};
-use countersign_model::{Account, AccountId, Digest, RunId};
-use std::collections::HashMap;
+use countersign_model::RunId;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
@@ -47,8 +46,6 @@ pub(crate) struct Run<C: Countersigner> {
     /// What was looked for in the last replies, so that its forms are not derived
     /// for each.
     needles: Mutex<Vec<(Vec<Secret>, Needles)>>,
-    /// Digests of accounts, so that they are not computed for each request.
-    digests: Mutex<HashMap<AccountId, (Arc<Account>, Digest)>>,
 }
 
 impl<C: Countersigner> Run<C> {
@@ -65,7 +62,6 @@ impl<C: Countersigner> Run<C> {
             jars: Jars::default(),
             upstreams: Upstreams::new(roots),
             needles: Mutex::default(),
-            digests: Mutex::default(),
         }
     }
 
@@ -88,19 +84,5 @@ impl<C: Countersigner> Run<C> {
         }
         kept.push((secrets, needles.clone()));
         needles
-    }
-
-    /// The account's digest. Kept for as long as the broker hands out the very
-    /// same account, which nobody can change in place while it is shared.
-    pub(crate) fn digest(&self, account: &Arc<Account>) -> Digest {
-        let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, digest)) = digests.get(&account.id)
-            && Arc::ptr_eq(of, account)
-        {
-            return *digest;
-        }
-        let digest = account.digest();
-        digests.insert(account.id.clone(), (Arc::clone(account), digest));
-        digest
     }
 }

@@ -143,7 +143,7 @@ async fn refuse<C: Countersigner>(
     via: &Via,
     no: No,
 ) -> After {
-    match run.port.new_request() {
+    match run.port.new_request(&run.id) {
         Ok(id) => tell_no(run, agent, head, via, &id, no).await,
         Err(_) => After::Abort,
     }

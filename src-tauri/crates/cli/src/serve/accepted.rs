@@ -31,12 +31,7 @@ pub(crate) struct Checked {
 impl Checked {
     /// As what is in force from now on.
     pub(crate) fn into_force(self, counter: u64) -> Force {
-        Force {
-            counter,
-            digest: self.digest,
-            config: self.config,
-            policies: self.policies,
-        }
+        Force::new(counter, self.digest, self.config, self.policies)
     }
 }
 

@@ -20,6 +20,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// The name of this surface in `status`.
 pub(super) const NAME: &str = "desktop";
@@ -148,7 +149,11 @@ fn talk(authority: &Arc<Authority>, runtime: &Handle, ours: UnixStream) -> io::R
     };
     broker.warn(NAME, "");
     let (id, to, mut messages) = broker.desk().attach(NAME, up_to);
-    let attached = Attached { authority, id };
+    let attached = Attached {
+        authority,
+        id,
+        news: runtime.spawn(timeline::tell(broker.clone(), to.clone())),
+    };
     let writer = std::thread::Builder::new()
         .name("desktop-writer".into())
         .spawn(move || {
@@ -172,10 +177,12 @@ fn talk(authority: &Arc<Authority>, runtime: &Handle, ours: UnixStream) -> io::R
 struct Attached<'a> {
     authority: &'a Arc<Authority>,
     id: SurfaceId,
+    news: JoinHandle<()>,
 }
 
 impl Drop for Attached<'_> {
     fn drop(&mut self) {
+        self.news.abort();
         self.authority.broker.desk().detach(self.id);
     }
 }

@@ -111,7 +111,6 @@ async fn run(opened: open::Opened, options: &Options) -> Result<ExitCode, String
     let time = authority.broker.clone();
     tokio::spawn(async move { time.keep_time().await });
     stopping::watch(&authority)?;
-    timeline::tell_surfaces(&authority);
     let listener = control::listen(&authority.home)?;
     let asks_here = terminal::attach(&authority);
     if options.desktop {

@@ -12,6 +12,7 @@ use std::io;
 use std::sync::Arc;
 use tokio::net::UnixStream;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
 
 const DEFAULT_LIMIT: u32 = 100;
 /// Entries that are given at once must fit into one frame.
@@ -105,29 +106,29 @@ fn changed(broker: &Broker, recorded: &Recorded) -> Option<TimelineEntry> {
     }
 }
 
-/// Tells every surface of each new entry, from a thread that may read the disk.
-pub(super) fn tell_surfaces(authority: &Arc<Authority>) {
-    let broker = authority.broker.clone();
+/// Tells a surface of each new entry, worked out on a thread that may read the
+/// disk. Under load some are left out: the timeline has them all, and what the
+/// human is asked must find room.
+pub(super) async fn tell(broker: Broker, to: mpsc::WeakSender<ToSurface>) {
     let mut records = broker.ledger().subscribe();
-    tokio::spawn(async move {
-        loop {
-            match records.recv().await {
-                // Nobody looks: nothing to work out.
-                Ok(_) if !broker.desk().has_window() => {}
-                Ok(recorded) => {
-                    let reading = broker.clone();
-                    let entry =
-                        tokio::task::spawn_blocking(move || changed(&reading, &recorded)).await;
-                    if let Ok(Some(entry)) = entry {
-                        broker.desk().tell(&ToSurface::Entry(Box::new(entry)));
-                    }
-                }
-                // Under load some are left out; the timeline has them all.
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return,
-            }
+    loop {
+        let recorded = match records.recv().await {
+            Ok(recorded) => recorded,
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        let reading = broker.clone();
+        let entry = tokio::task::spawn_blocking(move || changed(&reading, &recorded)).await;
+        let Some(to) = to.upgrade() else {
+            return;
+        };
+        if let Ok(Some(entry)) = entry
+            && to.capacity() > to.max_capacity() / 2
+        {
+            // Whoever reads no more is found out by the desk.
+            let _ = to.try_send(ToSurface::Entry(Box::new(entry)));
         }
-    });
+    }
 }
 
 /// Answers `countersign timeline`, and goes on when it follows.

@@ -90,7 +90,7 @@ impl Drop for Asking<'_> {
 impl Countersigner for Fake {
     type Permit = Permit;
 
-    fn new_request(&self) -> Result<RequestId, ReasonCode> {
+    fn new_request(&self, _: &RunId) -> Result<RequestId, ReasonCode> {
         if self.is_stopped() {
             return Err(ReasonCode::Stopped);
         }

@@ -3,10 +3,9 @@
 use crate::client::Client;
 use crate::fake::Plan;
 use crate::upstream::{Upstream, ok, says};
-use crate::world::{HOST, World, account, limits, until};
-use countersign_broker::{AccountView, Place, Presented, Secret};
+use crate::world::{HOST, World, account, limits, until, view};
+use countersign_broker::{Place, Presented, Secret};
 use countersign_model::{BodyCommitment, CredentialKind, Digest, Outcome, ReasonCode};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 #[tokio::test]
@@ -201,10 +200,7 @@ async fn an_account_that_was_taken_away_is_denied_inside_the_tunnel() {
 async fn a_host_that_was_added_later_says_that_the_run_must_start_anew() {
     let world = World::new().await;
     let late = account("late", "http", &["late.example"], CredentialKind::None);
-    world.fake.accounts.lock().unwrap().push(AccountView {
-        account: Arc::new(late),
-        credential: None,
-    });
+    world.fake.accounts.lock().unwrap().push(view(late, None));
     assert!(
         world
             .client_of("late.example")
@@ -251,10 +247,7 @@ async fn two_accounts_of_one_host_are_told_apart_by_name() {
     let world = World::new().await;
     let mut second = (*world.fake.accounts.lock().unwrap()[0].account).clone();
     second.id = "work".parse().unwrap();
-    world.fake.accounts.lock().unwrap().push(AccountView {
-        account: Arc::new(second),
-        credential: None,
-    });
+    world.fake.accounts.lock().unwrap().push(view(second, None));
     assert_eq!(world.get("/").await.reason(), "malformed");
     let reply = world
         .ask(format!(
@@ -313,10 +306,7 @@ async fn a_token_endpoint_of_a_known_kind_is_answered_here_and_never_forwarded()
         CredentialKind::Oauth2,
     );
     let mut views = world.fake.accounts.lock().unwrap().clone();
-    views.push(AccountView {
-        account: Arc::new(gmail),
-        credential: None,
-    });
+    views.push(view(gmail, None));
     let ca = countersign_gateway_http::RunCa::for_accounts(&views).unwrap();
     assert!(ca.vouches_for("oauth2.googleapis.com"));
     *world.fake.accounts.lock().unwrap() = views;

@@ -37,6 +37,15 @@ pub fn random_text(bytes: usize) -> String {
     URL_SAFE_NO_PAD.encode(random)
 }
 
+/// An account as the broker hands it out.
+pub fn view(account: Account, credential: Option<CredentialVersion>) -> AccountView {
+    AccountView {
+        digest: account.digest(),
+        account: Arc::new(account),
+        credential,
+    }
+}
+
 pub fn account(name: &str, provider: &str, hosts: &[&str], credential: CredentialKind) -> Account {
     Account {
         id: name.parse().unwrap(),
@@ -102,16 +111,7 @@ impl World {
             id: "forum".parse().unwrap(),
             version: 1,
         };
-        *fake.accounts.lock().unwrap() = vec![
-            AccountView {
-                account: Arc::new(forum),
-                credential: Some(version),
-            },
-            AccountView {
-                account: Arc::new(site),
-                credential: None,
-            },
-        ];
+        *fake.accounts.lock().unwrap() = vec![view(forum, Some(version)), view(site, None)];
         let place = Place::Header {
             name: "authorization".into(),
             value: Secret::new(format!("Bearer {secret}").into_bytes()),
