@@ -36,11 +36,11 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Where connections come from.
 pub(crate) trait Source {
     /// The next connection. Cancelling it loses none.
-    fn next(&self) -> impl Future<Output = io::Result<(Io, Gate)>> + Send;
+    fn next(&mut self) -> impl Future<Output = io::Result<(Io, Gate)>> + Send;
 }
 
 /// Serves until the run ends. Dropping the future closes every connection.
-pub(crate) async fn serve<C: Countersigner>(run: Arc<Run<C>>, source: impl Source) {
+pub(crate) async fn serve<C: Countersigner>(run: Arc<Run<C>>, mut source: impl Source) {
     let mut connections = JoinSet::new();
     let mut cut = run.port.cut(&run.id);
     while run.port.run(&run.id).is_some() {

@@ -1,18 +1,19 @@
-//! Who may speak on a listener. A run's Unix socket needs no token: who reaches
-//! it is the run. On loopback TCP, which every process of the machine reaches,
-//! the peer must belong to the user and know the agent's token.
+//! The ways in, and what is shown at them. A run's Unix socket and its port need
+//! no token: who is let in there is the run. An agent that nobody launched comes
+//! by a port that every process of the user reaches, so it must know a token.
 
 use crate::accept::Source;
 use crate::head::Head;
+use crate::port::Port;
 use crate::wire::Io;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_broker::Secret;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use subtle::ConstantTimeEq as _;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpStream, UnixListener};
+use tokio::sync::oneshot;
 
 /// What a connection must show before its first request is read further.
 #[derive(Debug, Clone)]
@@ -50,63 +51,70 @@ impl Gate {
     }
 }
 
-impl Source for UnixListener {
-    async fn next(&self) -> io::Result<(Io, Gate)> {
-        let (stream, _) = self.accept().await?;
-        Ok((Box::new(stream), Gate::Open))
+/// The ways into a run: its Unix socket, and its port once that was handed over.
+pub(crate) struct Doors {
+    socket: UnixListener,
+    port: Option<Port>,
+    /// `None` when it has come, or never will.
+    to_come: Option<oneshot::Receiver<Port>>,
+}
+
+impl Doors {
+    pub(crate) fn new(socket: UnixListener, port: oneshot::Receiver<Port>) -> Self {
+        Self {
+            socket,
+            port: None,
+            to_come: Some(port),
+        }
     }
 }
 
-/// A loopback listener for an agent that is not contained.
-pub(crate) struct Loopback {
-    pub(crate) listener: TcpListener,
-    pub(crate) token: Arc<Secret>,
-    /// The user to whom peers must belong.
-    pub(crate) uid: u32,
-}
-
-impl Source for Loopback {
-    async fn next(&self) -> io::Result<(Io, Gate)> {
+impl Source for Doors {
+    async fn next(&mut self) -> io::Result<(Io, Gate)> {
         loop {
-            let (stream, peer) = self.listener.accept().await?;
-            let _ = stream.set_nodelay(true);
-            let (SocketAddr::V4(peer), SocketAddr::V4(local)) = (peer, stream.local_addr()?) else {
-                continue;
-            };
-            if uid_of(peer, local).await == Some(self.uid) {
-                return Ok((Box::new(stream), Gate::Token(Arc::clone(&self.token))));
+            // Not biased, so that neither way keeps the other waiting.
+            tokio::select! {
+                accepted = self.socket.accept() => {
+                    return Ok((Box::new(accepted?.0), Gate::Open));
+                }
+                accepted = by_port(self.port.as_mut()) => {
+                    return Ok((Box::new(accepted?), Gate::Open));
+                }
+                port = handed(self.to_come.as_mut()) => {
+                    self.port = port;
+                    self.to_come = None;
+                }
             }
         }
     }
 }
 
-/// To whom the other end of a loopback connection belongs, by the kernel's table
-/// of IPv4 sockets. `None` where there is none, or the peer has gone.
-async fn uid_of(peer: SocketAddrV4, local: SocketAddrV4) -> Option<u32> {
-    let table = tokio::fs::read_to_string("/proc/net/tcp").await.ok()?;
-    owner_in(&table, peer, local)
+async fn by_port(port: Option<&mut Port>) -> io::Result<TcpStream> {
+    match port {
+        Some(port) => port.accept().await,
+        None => std::future::pending().await,
+    }
 }
 
-fn owner_in(table: &str, peer: SocketAddrV4, local: SocketAddrV4) -> Option<u32> {
-    // The kernel prints an address as the number that its bytes are in memory.
-    let hex = |a: SocketAddrV4| {
-        format!(
-            "{:08X}:{:04X}",
-            u32::from_ne_bytes(Ipv4Addr::octets(a.ip())),
-            a.port()
-        )
-    };
-    let (ours, theirs) = (hex(local), hex(peer));
-    table.lines().skip(1).find_map(|line| {
-        let mut fields = line.split_ascii_whitespace().skip(1);
-        let matches =
-            fields.next() == Some(theirs.as_str()) && fields.next() == Some(ours.as_str());
-        if matches {
-            fields.nth(4)?.parse().ok()
-        } else {
-            None
-        }
-    })
+async fn handed(port: Option<&mut oneshot::Receiver<Port>>) -> Option<Port> {
+    match port {
+        // Whoever was to hand it over may have ended.
+        Some(port) => port.await.ok(),
+        None => std::future::pending().await,
+    }
+}
+
+/// A loopback port for an agent that is not contained.
+pub(crate) struct Loopback {
+    pub(crate) port: Port,
+    pub(crate) token: Arc<Secret>,
+}
+
+impl Source for Loopback {
+    async fn next(&mut self) -> io::Result<(Io, Gate)> {
+        let stream = self.port.accept().await?;
+        Ok((Box::new(stream), Gate::Token(Arc::clone(&self.token))))
+    }
 }
 
 #[cfg(test)]
@@ -151,23 +159,5 @@ mod tests {
         ] {
             assert!(!admits(no), "{no}");
         }
-    }
-
-    #[tokio::test]
-    async fn the_kernel_says_whose_a_loopback_connection_is() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap())
-            .await
-            .unwrap();
-        let (server, _) = listener.accept().await.unwrap();
-        let (SocketAddr::V4(peer), SocketAddr::V4(local)) =
-            (client.local_addr().unwrap(), server.local_addr().unwrap())
-        else {
-            unreachable!("bound to IPv4")
-        };
-        use std::os::unix::fs::MetadataExt as _;
-        let me = std::fs::metadata("/proc/self").unwrap().uid();
-        assert_eq!(uid_of(peer, local).await, Some(me));
-        assert_eq!(uid_of(SocketAddrV4::new(*peer.ip(), 1), local).await, None);
     }
 }

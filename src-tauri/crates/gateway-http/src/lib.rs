@@ -1,10 +1,11 @@
 //! The HTTP enforcement point: a forward proxy that judges before it injects.
 //!
-//! An agent's run speaks HTTP/1.1 to it on a socket of its own, as to any proxy,
-//! and HTTP/2 inside a tunnel if it likes. CONNECT is answered, but there is no tunnel: TLS ends here, under a CA that
-//! exists in memory for this run alone, and every request is read, recognised,
-//! judged by the broker, recorded, and only then sent, once, with the real
-//! credential. `forward.rs` is that way from top to bottom.
+//! An agent's run speaks HTTP/1.1 to it on a socket or port of its own, as to any
+//! proxy, and HTTP/2 inside a tunnel if it likes. CONNECT is answered, but there
+//! is no tunnel: TLS ends here, under a CA that exists in memory for this run
+//! alone, and every request is read, recognised, judged by the broker, recorded,
+//! and only then sent, once, with the real credential. `forward.rs` is that way
+//! from top to bottom.
 //!
 //! # Invariants
 //!
@@ -45,6 +46,7 @@ mod head;
 mod headers;
 mod limits;
 mod normalise;
+mod port;
 mod problem;
 mod refuse;
 mod reply;
@@ -60,11 +62,13 @@ mod wire;
 
 pub use ca::{CaError, RunCa};
 pub use limits::Limits;
+pub use port::Port;
 pub use run::RunGateway;
 
 use countersign_broker::{Countersigner, Secret};
 use std::sync::Arc;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::oneshot;
 
 /// The gateway: what all runs share, which is the system's list of CAs.
 #[derive(Debug, Clone, Default)]
@@ -79,16 +83,17 @@ impl Gateway {
         Self::default()
     }
 
-    /// Serves a run on its socket: whoever connects there is the run. Returns
-    /// when the run has ended; dropping the future closes every connection and
-    /// settles what was under way as unknown.
+    /// Serves a run on its socket, and on its port once that comes: whoever
+    /// connects there is the run. Returns when the run has ended; dropping the
+    /// future closes every connection and settles what was under way as unknown.
     pub async fn serve_run<C: Countersigner>(
         &self,
         listener: UnixListener,
+        port: oneshot::Receiver<Port>,
         gateway: RunGateway<C>,
     ) {
         let run = Arc::new(run::Run::new(gateway, Arc::clone(&self.roots)));
-        accept::serve(run, listener).await;
+        accept::serve(run, gate::Doors::new(listener, port)).await;
     }
 
     /// Serves an agent that is not contained, on a loopback (IPv4) listener.
@@ -107,9 +112,8 @@ impl Gateway {
         accept::serve(
             run,
             gate::Loopback {
-                listener,
+                port: Port::of_user(listener, uid),
                 token: Arc::new(token),
-                uid,
             },
         )
         .await;

@@ -179,7 +179,10 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
     let http = authority.http.clone();
     let mut loopback = None;
     let serving = Serving(match door {
-        None => tokio::spawn(async move { http.serve_run(listener, gateway).await }),
+        None => {
+            let (_, port) = tokio::sync::oneshot::channel();
+            tokio::spawn(async move { http.serve_run(listener, port, gateway).await })
+        }
         Some(door) => {
             std::fs::write(&ca_file, &ca_pem).map_err(|e| ended(&e))?;
             loopback = Some(Loopback {

@@ -3,11 +3,12 @@
 use crate::upstream::Stream;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 pub struct Client {
@@ -56,6 +57,13 @@ impl Client {
         }
     }
 
+    pub async fn by_port(port: SocketAddr) -> Self {
+        Self {
+            io: Box::new(TcpStream::connect(port).await.unwrap()),
+            buf: Vec::new(),
+        }
+    }
+
     /// CONNECT, then TLS with this server name.
     pub async fn tunnel(
         socket: &Path,
@@ -74,7 +82,19 @@ impl Client {
         sni: &str,
         version: &[u8],
     ) -> Result<Self, String> {
-        let mut plain = Self::plain(socket).await;
+        let plain = Self::plain(socket).await;
+        plain.into_tunnel(ca_pem, host, sni, version).await
+    }
+
+    /// The same, on a connection that is open.
+    pub async fn into_tunnel(
+        self,
+        ca_pem: &str,
+        host: &str,
+        sni: &str,
+        version: &[u8],
+    ) -> Result<Self, String> {
+        let mut plain = self;
         plain
             .send(format!("CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n").as_bytes())
             .await;

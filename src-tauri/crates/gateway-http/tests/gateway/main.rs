@@ -16,6 +16,7 @@ mod client;
 mod fake;
 mod http2;
 mod others;
+mod ports;
 mod replies;
 mod stop;
 mod streams;

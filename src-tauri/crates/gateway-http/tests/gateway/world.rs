@@ -6,14 +6,17 @@ use crate::upstream::Upstream;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_broker::{AccountView, Place, Presented, Secret};
-use countersign_gateway_http::{Gateway, Limits, RunCa, RunGateway};
+use countersign_gateway_http::{Gateway, Limits, Port, RunCa, RunGateway};
 use countersign_model::{
     Account, CredentialKind, CredentialVersion, Environment, HostPattern, Provider, RunId, Settled,
 };
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixListener;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub const HOST: &str = "forum.example";
@@ -28,6 +31,8 @@ pub struct World {
     /// The marked credential.
     pub secret: String,
     pub gateway: JoinHandle<()>,
+    /// Where the run's port is handed over.
+    pub port: Option<oneshot::Sender<Port>>,
     _folder: tempfile::TempDir,
 }
 
@@ -136,7 +141,9 @@ impl World {
             limits,
             spool: folder.path().to_owned(),
         };
-        let gateway = tokio::spawn(async move { Gateway::new().serve_run(listener, run).await });
+        let (port, to_come) = oneshot::channel();
+        let serve = async move { Gateway::new().serve_run(listener, to_come, run).await };
+        let gateway = tokio::spawn(serve);
         Self {
             fake,
             upstream,
@@ -144,8 +151,19 @@ impl World {
             socket,
             secret,
             gateway,
+            port: Some(port),
             _folder: folder,
         }
+    }
+
+    /// Hands a port over, as the launcher of an uncontained run does.
+    pub async fn open_port(&mut self) -> SocketAddr {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let me = std::fs::metadata("/proc/self").unwrap().uid();
+        let port = Port::handed_over(listener.into(), false, me).await.unwrap();
+        self.port.take().unwrap().send(port).unwrap();
+        address
     }
 
     /// A client inside the tunnel to the account's host.

@@ -1,0 +1,200 @@
+//! TCP ports on loopback, and who may come in by them.
+//!
+//! A run's port is made by the run's launcher, in the run's own network where it
+//! has one, and handed over as a listening socket. The listener is handed over
+//! and not each connection: what is accepted here is made here, so that nobody
+//! else holds its file description and could, say, make it block this process.
+
+use std::io;
+use std::net::{SocketAddr, SocketAddrV4};
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use tokio::net::{TcpListener, TcpStream};
+
+/// A listener on loopback. Dropping it closes the port.
+pub struct Port {
+    listener: TcpListener,
+    callers: Callers,
+    /// The connection that is being asked about. It lies here so that it is not
+    /// lost when nobody waits for the answer any more.
+    asked: Option<Asked>,
+}
+
+type Asked = Pin<Box<dyn Future<Output = Option<TcpStream>> + Send>>;
+
+/// Who may connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Callers {
+    /// Whoever reaches the port: it is in a run's own network.
+    Anyone,
+    /// Processes of this user: every user of the machine reaches it.
+    Only(u32),
+}
+
+impl std::fmt::Debug for Port {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Port")
+            .field("listener", &self.listener)
+            .field("callers", &self.callers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Port {
+    /// What a launcher handed over, if it is what it should be: a TCP socket
+    /// that listens on a loopback address. Into a run that is not contained only
+    /// processes of `uid` are let, nor into one whose port lies in this
+    /// process's own network, whatever its launcher says of it.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it is anything else; others when that cannot be told.
+    pub async fn handed_over(socket: OwnedFd, contained: bool, uid: u32) -> io::Result<Self> {
+        let (listener, inode) =
+            checked(socket).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+        let listener = TcpListener::from_std(listener)?;
+        let callers = if contained && !is_of_this_network(inode).await? {
+            Callers::Anyone
+        } else {
+            only(uid)
+        };
+        Ok(Self::new(listener, callers))
+    }
+
+    /// A listener of this process's own, for processes of `uid`.
+    pub(crate) fn of_user(listener: TcpListener, uid: u32) -> Self {
+        Self::new(listener, Callers::Only(uid))
+    }
+
+    fn new(listener: TcpListener, callers: Callers) -> Self {
+        Self {
+            listener,
+            callers,
+            asked: None,
+        }
+    }
+
+    /// The next connection of somebody who may connect. Cancelling it loses none.
+    pub(crate) async fn accept(&mut self) -> io::Result<TcpStream> {
+        loop {
+            // One at a time: others cannot have more than one looked up at once.
+            if let Some(asked) = &mut self.asked {
+                let admitted = asked.as_mut().await;
+                self.asked = None;
+                if let Some(stream) = admitted {
+                    return Ok(stream);
+                }
+            }
+            let (stream, peer) = self.listener.accept().await?;
+            // Heads and small replies are not to wait for an acknowledgement.
+            let _ = stream.set_nodelay(true);
+            match self.callers {
+                Callers::Anyone => return Ok(stream),
+                Callers::Only(uid) => {
+                    self.asked = Some(Box::pin(if_of(uid, stream, peer)));
+                }
+            }
+        }
+    }
+}
+
+/// Only that user, where the kernel tells whose a connection is. Elsewhere
+/// whoever is on the machine may connect to a run's port; such a run is not
+/// contained, and is shown as such.
+fn only(uid: u32) -> Callers {
+    if cfg!(target_os = "linux") {
+        Callers::Only(uid)
+    } else {
+        Callers::Anyone
+    }
+}
+
+/// The socket as a listener that never blocks, and its inode.
+fn checked(socket: OwnedFd) -> io::Result<(std::net::TcpListener, u64)> {
+    use rustix::net::{SocketType, sockopt};
+    let no = |what| Err(io::Error::other(what));
+    if sockopt::socket_type(&socket)? != SocketType::STREAM {
+        return no("it is no stream socket");
+    }
+    #[cfg(target_os = "linux")]
+    if sockopt::socket_protocol(&socket)? != Some(rustix::net::ipproto::TCP) {
+        return no("it does not speak TCP");
+    }
+    // Apple's systems do not say it; there, accepting fails.
+    #[cfg(not(target_vendor = "apple"))]
+    if !sockopt::socket_acceptconn(&socket)? {
+        return no("it does not listen");
+    }
+    let inode = rustix::fs::fstat(&socket)?.st_ino;
+    let listener = std::net::TcpListener::from(socket);
+    match listener.local_addr()? {
+        SocketAddr::V4(address) if address.ip().is_loopback() => {}
+        _ => return no("it is not bound to a loopback address"),
+    }
+    listener.set_nonblocking(true)?;
+    Ok((listener, inode))
+}
+
+/// The connection, if its other end is of this user's.
+async fn if_of(uid: u32, stream: TcpStream, peer: SocketAddr) -> Option<TcpStream> {
+    let (SocketAddr::V4(peer), SocketAddr::V4(local)) = (peer, stream.local_addr().ok()?) else {
+        return None;
+    };
+    let table = table().await.ok()?;
+    (owner(&table, peer, local) == Some(uid)).then_some(stream)
+}
+
+/// Whether the socket belongs to the network of this process.
+async fn is_of_this_network(inode: u64) -> io::Result<bool> {
+    Ok(rows(&table().await?).any(|row| row.inode == inode))
+}
+
+/// The kernel's table of this network's TCP sockets (IPv4).
+async fn table() -> io::Result<String> {
+    tokio::fs::read_to_string("/proc/net/tcp").await
+}
+
+/// What is known of a socket. Addresses are as the table spells them.
+struct Row<'t> {
+    local: &'t str,
+    remote: &'t str,
+    uid: u32,
+    /// 0 when no process has it any more.
+    inode: u64,
+}
+
+/// Source: `proc_net_tcp(5)`.
+fn rows(table: &str) -> impl Iterator<Item = Row<'_>> {
+    table.lines().skip(1).filter_map(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        Some(Row {
+            local: fields.next()?,
+            remote: fields.next()?,
+            // After: state, queues, timer, retransmits.
+            uid: fields.nth(4)?.parse().ok()?,
+            // After: time-outs.
+            inode: fields.nth(1)?.parse().ok()?,
+        })
+    })
+}
+
+/// To whom the other end of a connection belongs. `None` where there is none, or
+/// the peer has gone: what no process has is listed as root's.
+fn owner(table: &str, peer: SocketAddrV4, local: SocketAddrV4) -> Option<u32> {
+    // The kernel prints an address as the number that its bytes are in memory.
+    let hex = |a: SocketAddrV4| {
+        format!(
+            "{:08X}:{:04X}",
+            u32::from_ne_bytes(a.ip().octets()),
+            a.port()
+        )
+    };
+    let (ours, theirs) = (hex(local), hex(peer));
+    rows(table)
+        .find(|row| row.local == theirs && row.remote == ours)
+        .filter(|row| row.inode != 0)
+        .map(|row| row.uid)
+}
+
+#[cfg(test)]
+#[path = "port_tests.rs"]
+mod tests;

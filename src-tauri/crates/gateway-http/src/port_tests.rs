@@ -1,0 +1,135 @@
+use super::*;
+use std::net::{TcpListener as Blocking, UdpSocket};
+use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
+use tokio::io::AsyncReadExt as _;
+use tokio::time::timeout;
+
+fn me() -> u32 {
+    std::fs::metadata("/proc/self").unwrap().uid()
+}
+
+fn listener() -> Blocking {
+    Blocking::bind("127.0.0.1:0").unwrap()
+}
+
+#[tokio::test]
+async fn what_is_not_a_tcp_listener_on_loopback_is_not_served() {
+    use rustix::net::{AddressFamily, SocketType, ipproto, socket};
+    let unbound = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let bound = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let any = "127.0.0.1:0".parse::<SocketAddrV4>().unwrap();
+    rustix::net::bind(&bound, &any).unwrap();
+    let open = listener();
+    let connected = std::net::TcpStream::connect(open.local_addr().unwrap()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let unix = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
+    let mut wrong: Vec<(&str, OwnedFd)> = vec![
+        ("a file", tempfile::tempfile().unwrap().into()),
+        ("UDP", UdpSocket::bind("127.0.0.1:0").unwrap().into()),
+        ("a Unix socket", unix.into()),
+        ("a connection", connected.into()),
+        ("unbound", unbound),
+        ("not listening", bound),
+        ("every address", Blocking::bind("0.0.0.0:0").unwrap().into()),
+    ];
+    if let Ok(six) = Blocking::bind("[::1]:0") {
+        wrong.push(("IPv6", six.into()));
+    }
+    // Another protocol under the same kind of socket, where the kernel has it.
+    let multipath = socket(
+        AddressFamily::INET,
+        SocketType::STREAM,
+        Some(ipproto::MPTCP),
+    );
+    if let Ok(multipath) = multipath {
+        rustix::net::bind(&multipath, &any).unwrap();
+        rustix::net::listen(&multipath, 1).unwrap();
+        wrong.push(("multipath TCP", multipath));
+    }
+    for (what, socket) in wrong {
+        let port = Port::handed_over(socket, true, me()).await;
+        assert!(port.is_err(), "{what}: {port:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_in_this_network_is_for_its_user_whatever_is_said_of_the_run() {
+    for contained in [true, false] {
+        let port = Port::handed_over(listener().into(), contained, 7).await;
+        assert_eq!(port.unwrap().callers, Callers::Only(7), "{contained}");
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_would_block_does_not() {
+    let (theirs, socket) = (listener(), listener());
+    drop(theirs);
+    socket.set_nonblocking(false).unwrap();
+    let copy = socket.try_clone().unwrap();
+    let mut port = Port::handed_over(socket.into(), false, me()).await.unwrap();
+    let waiting = timeout(Duration::from_millis(50), port.accept()).await;
+    assert!(waiting.is_err());
+    let flags = rustix::fs::fcntl_getfl(&copy).unwrap();
+    assert!(flags.contains(rustix::fs::OFlags::NONBLOCK));
+}
+
+#[tokio::test]
+async fn a_process_of_the_user_is_let_in_and_one_of_another_is_closed() {
+    for (uid, admitted) in [(me(), true), (me() + 1, false)] {
+        let socket = listener();
+        let address = socket.local_addr().unwrap();
+        let mut port = Port::handed_over(socket.into(), false, uid).await.unwrap();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let accepted = timeout(Duration::from_secs(1), port.accept()).await;
+        assert_eq!(accepted.is_ok(), admitted);
+        if admitted {
+            assert!(accepted.unwrap().unwrap().nodelay().unwrap());
+        } else {
+            assert!(matches!(client.read(&mut [0]).await, Ok(0) | Err(_)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_not_lost_when_nobody_waits_while_its_owner_is_looked_up() {
+    let socket = listener();
+    let address = socket.local_addr().unwrap();
+    let mut port = Port::handed_over(socket.into(), false, me()).await.unwrap();
+    let _clients = [
+        TcpStream::connect(address).await.unwrap(),
+        TcpStream::connect(address).await.unwrap(),
+    ];
+    let mut accepted = Vec::new();
+    for _ in 0..100_000 {
+        // Given up at its first pause, each time.
+        tokio::select! { biased;
+            stream = port.accept() => accepted.push(stream.unwrap()),
+            () = tokio::task::yield_now() => {}
+        }
+        if accepted.len() == 2 {
+            return;
+        }
+    }
+    panic!("only {} came", accepted.len());
+}
+
+#[tokio::test]
+async fn the_kernel_says_whose_a_loopback_connection_is() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let (server, _) = listener.accept().await.unwrap();
+    let (SocketAddr::V4(peer), SocketAddr::V4(local)) =
+        (client.local_addr().unwrap(), server.local_addr().unwrap())
+    else {
+        unreachable!("bound to IPv4")
+    };
+    let now = table().await.unwrap();
+    assert_eq!(owner(&now, peer, local), Some(me()));
+    assert_eq!(owner(&now, SocketAddrV4::new(*peer.ip(), 1), local), None);
+    // The kernel lists what a process has closed as root's.
+    drop(client);
+    assert_eq!(owner(&table().await.unwrap(), peer, local), None);
+}
