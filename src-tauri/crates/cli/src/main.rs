@@ -4,6 +4,7 @@ mod cli;
 mod client;
 mod command;
 mod exit;
+mod handover;
 mod home;
 mod say;
 mod serve;

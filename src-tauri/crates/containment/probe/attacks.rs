@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io::{self, IsTerminal, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::process::{Command, ExitCode, Stdio};
@@ -25,7 +25,8 @@ pub(crate) fn run(attack: &str, arguments: &[String]) -> Done {
             let address = address.parse().map_err(io::Error::other)?;
             TcpStream::connect_timeout(&address, Duration::from_secs(5)).map(drop)
         }),
-        "through-the-bridge" => through_the_bridge(arguments),
+        "through-the-port" => through_the_port(arguments),
+        "listen" => each(arguments, |address| TcpListener::bind(address).map(drop)),
         "terminal" => terminal(),
         "storm" => storm(arguments),
         "stay" => stay(),
@@ -159,15 +160,19 @@ fn call_kernel(number: libc::c_long, [a, b, c]: [i64; 3]) -> io::Result<()> {
     }
 }
 
-/// Sends so many bytes through the proxy that the environment names, ends that
-/// way, and counts what comes back until its end.
-fn through_the_bridge(arguments: &[String]) -> Done {
+/// `through-the-port LENGTH [SENT]`: sends so many bytes to the proxy that the
+/// environment names, ends that way, makes the file SENT, and counts what comes
+/// back until its end.
+fn through_the_port(arguments: &[String]) -> Done {
     let length: usize = arguments.first().ok_or("LENGTH expected")?.parse()?;
     let proxy = std::env::var("HTTPS_PROXY")?;
     let address = proxy.strip_prefix("http://").ok_or("no proxy")?;
     let mut stream = TcpStream::connect(address)?;
     stream.write_all(&vec![b'x'; length])?;
     stream.shutdown(Shutdown::Write)?;
+    if let Some(sent) = arguments.get(1) {
+        std::fs::write(sent, "")?;
+    }
     let mut back = Vec::new();
     stream.read_to_end(&mut back)?;
     println!("{}", back.len());

@@ -1,15 +1,21 @@
 //! `launch KEY=VALUE… -- COMMAND…`: a run, started as `countersign run` would.
 
-use countersign_containment::{Limits, RunSpec, Running, harden_self, platform, uncontained};
+use countersign_containment::{
+    HandOver, Limits, RunSpec, Running, harden_self, platform, uncontained,
+};
 use std::error::Error;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Keys: `folder`, `gateway`, `ca` (a file), `hidden`, `read-only`,
-/// `placeholder` (NAME=VALUE), `processes`, `uncontained`, and `kill-when` (a
-/// file: the run is killed once it exists) with `report` (a file for the
-/// milliseconds that this took).
+/// `placeholder` (NAME=VALUE), `processes`, `uncontained`, `port` (`served`, as
+/// it is by itself; `closed`; `failed`: it cannot be handed over; or a file: it is
+/// served once that exists), and `kill-when` (a file: the run is killed once it
+/// exists) with `report` (a file for the milliseconds that this took).
 pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode, Box<dyn Error>> {
     harden_self()?;
     let mut spec = RunSpec {
@@ -25,6 +31,7 @@ pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode
         read_only: Vec::new(),
     };
     let (mut contained, mut kill_when, mut report) = (true, None, None);
+    let mut port = "served".to_owned();
     let mut arguments = arguments;
     for argument in arguments.by_ref().take_while(|argument| argument != "--") {
         let (key, value) = argument.split_once('=').ok_or("KEY=VALUE expected")?;
@@ -40,6 +47,7 @@ pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode
             }
             "processes" => spec.limits.processes = value.parse()?,
             "uncontained" => contained = false,
+            "port" => port = value.into(),
             "kill-when" => kill_when = Some(PathBuf::from(value)),
             "report" => report = Some(PathBuf::from(value)),
             _ => return Err(format!("unknown key {key}").into()),
@@ -47,9 +55,9 @@ pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode
     }
     spec.argv = arguments.map(Into::into).collect();
     let running = if contained {
-        platform().spawn(spec)?
+        platform().spawn(spec, hand_over(port))?
     } else {
-        uncontained(spec)?
+        uncontained(spec, hand_over(port))?
     };
     if let (Some(file), Some(report)) = (kill_when, report) {
         return kill_then_report(running, &file, &report);
@@ -57,17 +65,50 @@ pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode
     Ok(running.wait()?.shell_code().into())
 }
 
+/// What becomes of the run's port.
+fn hand_over(port: String) -> HandOver {
+    Box::new(move |socket| match port.as_str() {
+        "closed" => Ok(()),
+        "failed" => Err(io::ErrorKind::ConnectionRefused.into()),
+        _ => {
+            std::thread::spawn(move || serve(socket, &port));
+            Ok(())
+        }
+    })
+}
+
+/// A gateway that reads to the end and sends it all back twice.
+fn serve(socket: OwnedFd, when: &str) {
+    if when != "served" {
+        wait_for(Path::new(when));
+    }
+    for stream in TcpListener::from(socket).incoming().map_while(Result::ok) {
+        std::thread::spawn(move || answer(stream));
+    }
+}
+
+fn answer(mut stream: TcpStream) -> io::Result<()> {
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all)?;
+    stream.write_all(&all)?;
+    stream.write_all(&all)
+}
+
+fn wait_for(file: &Path) {
+    for _ in 0..2000 {
+        if file.exists() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 fn kill_then_report(
     running: Running,
     when: &Path,
     report: &Path,
 ) -> Result<ExitCode, Box<dyn Error>> {
-    for _ in 0..2000 {
-        if when.exists() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    wait_for(when);
     let began = Instant::now();
     running.kill()?;
     let end = running.wait()?;

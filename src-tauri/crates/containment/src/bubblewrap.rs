@@ -10,8 +10,8 @@ use crate::session::{inherit_only, memory_file};
 use crate::support::{No, readable, usable};
 use crate::terminal::{self, Inner, Outer};
 use crate::{
-    Containment, ContainmentError, Exit, ProcessTree, RunSpec, Running, Support, filter, git, init,
-    trust,
+    Containment, ContainmentError, Exit, HandOver, ProcessTree, RunSpec, Running, Support, filter,
+    git, init, trust,
 };
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, OwnedFd};
@@ -49,7 +49,7 @@ impl Containment for Bubblewrap {
         }
     }
 
-    fn spawn(&self, spec: RunSpec) -> Result<Running, ContainmentError> {
+    fn spawn(&self, spec: RunSpec, hand_over: HandOver) -> Result<Running, ContainmentError> {
         let bwrap =
             usable().map_err(|No { why, fix }| ContainmentError::NotContained { why, fix })?;
         let launch = Launch::prepare(&bwrap, &spec)?;
@@ -58,7 +58,7 @@ impl Containment for Bubblewrap {
         // the run's end; the caller's may end sooner.
         let keeper = std::thread::Builder::new()
             .name("run-keeper".into())
-            .spawn(move || launch.keep(&tell))
+            .spawn(move || launch.keep(hand_over, &tell))
             .map_err(ContainmentError::system("start a thread"))?;
         match told.recv() {
             Ok(tree) => Ok(Running::new(tree, true, keeper)),
@@ -184,7 +184,11 @@ impl Launch {
     }
 
     /// Starts the run, tells its tree, waits for its end.
-    fn keep(self, tell: &mpsc::Sender<ProcessTree>) -> Result<Exit, ContainmentError> {
+    fn keep(
+        self,
+        hand_over: HandOver,
+        tell: &mpsc::Sender<ProcessTree>,
+    ) -> Result<Exit, ContainmentError> {
         let Self {
             mut command,
             files,
@@ -207,25 +211,19 @@ impl Launch {
         drop((command, files));
 
         let order = Order::Start([start, inner.stdin, inner.stdout, inner.stderr]);
-        let began = order.send(control.as_fd()).and_then(|()| {
-            // The agent's side must be open in the run only, for its end to be seen.
-            drop(order);
-            within(&control, SETUP)
-        });
-        let report = match began {
-            Ok(true) => Report::receive(control.as_fd()).ok().flatten(),
-            Ok(false) | Err(_) => None,
-        };
-        let Some(Report::Running(init)) = report else {
-            let _ = bwrap.kill();
-            let _ = bwrap.wait();
-            return Err(match report {
-                Some(Report::NoCommand(errno)) => ContainmentError::Command {
-                    program,
-                    source: std::io::Error::from_raw_os_error(errno),
-                },
-                _ => ContainmentError::Setup(complaint(&complaints)),
-            });
+        let init = match begin(&control, hand_over, order) {
+            Ok(init) => init,
+            Err(why) => {
+                let _ = bwrap.kill();
+                let _ = bwrap.wait();
+                return Err(match why {
+                    NotBegun::HandOver(source) => {
+                        ContainmentError::system("hand the run's port over")(source)
+                    }
+                    NotBegun::Command(source) => ContainmentError::Command { program, source },
+                    NotBegun::Setup => ContainmentError::Setup(complaint(&complaints)),
+                });
+            }
         };
 
         let tree = ProcessTree::new(Root::Namespace(init));
@@ -259,6 +257,37 @@ impl Launch {
         relay.end();
         reaped.map_err(ContainmentError::system("wait for bubblewrap"))?;
         Ok(end)
+    }
+}
+
+/// Why init did not begin the command.
+enum NotBegun {
+    HandOver(std::io::Error),
+    Command(std::io::Error),
+    /// What init and bubblewrap complain of says more.
+    Setup,
+}
+
+/// Hands the run's port over, has the command begun, and gives a handle of init.
+fn begin(control: &OwnedFd, hand_over: HandOver, start: Order) -> Result<OwnedFd, NotBegun> {
+    let heard = || match within(control, SETUP) {
+        Ok(true) => Report::receive(control.as_fd()).ok().flatten(),
+        Ok(false) | Err(_) => None,
+    };
+    let Some(Report::Listening(socket)) = heard() else {
+        return Err(NotBegun::Setup);
+    };
+    hand_over(socket).map_err(NotBegun::HandOver)?;
+    start.send(control.as_fd()).map_err(|_| NotBegun::Setup)?;
+    // The agent's side must be open in the run only, for its end to be seen.
+    drop(start);
+    match heard() {
+        Some(Report::Running(init)) => Ok(init),
+        Some(Report::NoCommand(errno)) => {
+            let error = std::io::Error::from_raw_os_error(errno);
+            Err(NotBegun::Command(error))
+        }
+        _ => Err(NotBegun::Setup),
     }
 }
 

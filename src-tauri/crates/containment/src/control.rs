@@ -26,8 +26,11 @@ pub(crate) enum Order {
     Signal(i32),
 }
 
-/// What init says.
+/// What init says, in this order.
 pub(crate) enum Report {
+    /// The socket that listens on the run's port. It waits for [`Order::Start`]
+    /// then: no command begins before its port is out of its reach.
+    Listening(OwnedFd),
     /// The command runs. A handle of init itself, to kill the tree by.
     Running(OwnedFd),
     /// The command could not be started: the system's error number.
@@ -82,6 +85,7 @@ impl Report {
     /// Sends it.
     pub(crate) fn send(&self, to: BorrowedFd<'_>) -> io::Result<()> {
         match self {
+            Self::Listening(socket) => send(to, b'l', 0, &[socket.as_fd()]),
             Self::Running(init) => send(to, b'r', 0, &[init.as_fd()]),
             Self::NoCommand(errno) => send(to, b'n', *errno, &[]),
             Self::Failed(errno) => send(to, b'f', *errno, &[]),
@@ -94,6 +98,9 @@ impl Report {
     pub(crate) fn receive(from: BorrowedFd<'_>) -> io::Result<Option<Self>> {
         Ok(match receive(from)? {
             None => None,
+            Some((b'l', _, mut descriptors)) => Some(Self::Listening(
+                descriptors.pop().ok_or(io::ErrorKind::InvalidData)?,
+            )),
             Some((b'r', _, mut descriptors)) => Some(Self::Running(
                 descriptors.pop().ok_or(io::ErrorKind::InvalidData)?,
             )),

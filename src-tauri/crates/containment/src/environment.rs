@@ -27,7 +27,7 @@ const SYSTEM_PATH: &[&str] = &[
 /// Where, as the run sees it, its way out is.
 #[derive(Debug, Clone)]
 pub(crate) struct WayOut {
-    /// TCP port of the bridge on 127.0.0.1.
+    /// TCP port of the gateway on 127.0.0.1.
     pub(crate) port: u16,
     /// The run's CA, PEM.
     pub(crate) ca_pem: PathBuf,

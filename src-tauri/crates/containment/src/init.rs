@@ -1,19 +1,17 @@
-//! Process 1 of a contained run. It opens the bridge, starts the agent's
+//! Process 1 of a contained run. It opens the run's port, starts the agent's
 //! command, reaps, passes signals on, and reports how the command ended. When
 //! it ends, the kernel ends every other process of the run.
 //!
 //! bubblewrap starts it with a socket to the launcher as standard input, the
 //! launcher's complaint file as standard error, and nothing else.
 
-use crate::bridge::{Bridge, Callers};
 use crate::control::{Order, Report, Start};
-use crate::layout::GATEWAY;
 use crate::session::{harden_self, lead};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
@@ -21,7 +19,7 @@ use std::sync::Arc;
 /// run, and calls [`main`].
 pub const SUBCOMMAND: &str = "init-of-a-run";
 
-/// The port of the bridge on the run's own loopback.
+/// The port of the gateway on the run's own loopback.
 pub const PROXY_PORT: u16 = 3128;
 
 /// Exit code when the run could not be begun; nobody but bubblewrap sees it.
@@ -48,11 +46,21 @@ fn begin_and_wait() -> io::Result<ExitCode> {
         return Err(io::Error::other("this is not a run"));
     }
     let control = Arc::new(io::stdin().as_fd().try_clone_to_owned()?);
+    // Passed on, and closed here, while nothing of the agent's is alive that
+    // could want it. What connects before anyone accepts waits in its queue.
+    let said = match TcpListener::bind((Ipv4Addr::LOCALHOST, PROXY_PORT)) {
+        Ok(listener) => Report::Listening(listener.into()).send(control.as_fd()),
+        Err(error) => {
+            failed(&error).send(control.as_fd())?;
+            Err(error)
+        }
+    };
+    said?;
     let Some(Order::Start(descriptors)) = Order::receive(control.as_fd())? else {
         return Err(io::Error::other("the launcher is gone"));
     };
-    let (agent, _bridge) = match begin(descriptors) {
-        Ok(begun) => begun,
+    let agent = match begin(descriptors) {
+        Ok(agent) => agent,
         Err((report, error)) => {
             report.send(control.as_fd())?;
             return Err(error);
@@ -68,16 +76,17 @@ fn begin_and_wait() -> io::Result<ExitCode> {
     reap(&control, agent)
 }
 
-/// Opens the bridge and starts the command.
-fn begin(
-    [start, stdin, stdout, stderr]: [OwnedFd; 4],
-) -> Result<(Pid, Bridge), (Report, io::Error)> {
-    let failed = |error: io::Error| (Report::Failed(error.raw_os_error().unwrap_or(0)), error);
+fn failed(error: &io::Error) -> Report {
+    Report::Failed(error.raw_os_error().unwrap_or(0))
+}
+
+/// Starts the command.
+fn begin([start, stdin, stdout, stderr]: [OwnedFd; 4]) -> Result<Pid, (Report, io::Error)> {
+    let failed = |error| (failed(&error), error);
     let mut bytes = Vec::new();
     File::from(start).read_to_end(&mut bytes).map_err(failed)?;
     let start =
         Start::from_bytes(&bytes).ok_or_else(|| failed(io::ErrorKind::InvalidData.into()))?;
-    let bridge = Bridge::open(PROXY_PORT, Path::new(GATEWAY), Callers::Anyone).map_err(failed)?;
 
     let (program, arguments) = start
         .argv
@@ -96,8 +105,7 @@ fn begin(
     let child = command
         .spawn()
         .map_err(|error| (Report::NoCommand(error.raw_os_error().unwrap_or(0)), error))?;
-    let agent = Pid::from_child(&child);
-    Ok((agent, bridge))
+    Ok(Pid::from_child(&child))
 }
 
 /// Passes signals on until the launcher is gone; then ends the run, since

@@ -1,4 +1,4 @@
-//! The sandbox of a run: bubblewrap, our init, the pty, the bridge to the gateway.
+//! The sandbox of a run: bubblewrap, our init, the pty, the run's port.
 //!
 //! A run is one launch of an agent. Contained, it has no credential of the
 //! user, no way out but its own gateway, and a process tree that ends as one.
@@ -15,7 +15,7 @@
 //! | `environment`, `git`, `trust` | variables, git's settings, the run's CA as files |
 //! | `filter` | the system calls that a run may not make |
 //! | `control` | the few messages between the launcher and init |
-//! | [`init`] , `bridge` | process 1 of a run, and its only way out |
+//! | [`init`] | process 1 of a run; it makes the port that is the only way out |
 //! | `session` | what happens between fork and exec: all `unsafe` code is here |
 //! | `terminal`, `relay`, `running` | the pty, copying, waiting and killing |
 //! | `uncontained` | the same command as the plain user, never called contained |
@@ -26,8 +26,6 @@
 //! - what cannot be contained is refused with words, never run half-contained;
 //! - killing needs no allocation and no new descriptor.
 
-#[cfg(unix)]
-mod bridge;
 #[cfg(target_os = "linux")]
 mod bubblewrap;
 #[cfg(target_os = "linux")]
@@ -72,6 +70,8 @@ pub use places::FolderRefused;
 pub use running::{ProcessTree, Running};
 #[cfg(unix)]
 pub use session::harden_self;
+#[cfg(unix)]
+pub use spec::HandOver;
 pub use spec::{Containment, ContainmentError, Exit, Limits, RunSpec, Support};
 #[cfg(unix)]
 pub use uncontained::uncontained;

@@ -155,18 +155,27 @@ impl ContainmentError {
     }
 }
 
+/// Takes the listening socket of a run's port, to give it to whoever serves the
+/// run; it is called once, before the command begins. Agents speak TCP to a
+/// proxy, on a port of the run's own network; a socket belongs to the network
+/// that it was made in, whoever holds it, so that nothing has to stand between.
+#[cfg(unix)]
+pub type HandOver = Box<dyn FnOnce(std::os::fd::OwnedFd) -> io::Result<()> + Send>;
+
 /// A platform's way to contain a run.
 pub trait Containment: Send + Sync {
     /// Whether it works for this user on this machine, found out by trying.
     fn support(&self) -> Support;
 
-    /// Starts the command, contained. Returns when the command itself has been
-    /// started; its input and output are relayed from then on.
+    /// Starts the command, contained, once its port was handed over. Returns
+    /// when the command itself has been started; its input and output are
+    /// relayed from then on.
     ///
     /// # Errors
     /// Whatever keeps the run from being fully contained; nothing runs then.
     #[cfg(unix)]
-    fn spawn(&self, spec: RunSpec) -> Result<crate::Running, ContainmentError>;
+    fn spawn(&self, spec: RunSpec, hand_over: HandOver)
+    -> Result<crate::Running, ContainmentError>;
 }
 
 /// The containment of platforms that have none yet.
@@ -189,7 +198,11 @@ impl Containment for NoContainment {
     }
 
     #[cfg(unix)]
-    fn spawn(&self, _spec: RunSpec) -> Result<crate::Running, ContainmentError> {
+    fn spawn(
+        &self,
+        _spec: RunSpec,
+        _hand_over: HandOver,
+    ) -> Result<crate::Running, ContainmentError> {
         Err(ContainmentError::NotContained {
             why: Self::WHY.into(),
             fix: Self::FIX.into(),

@@ -4,16 +4,16 @@
 //! can read, go around the gateway, and leave its process group. What it does
 //! through the gateway is judged and recorded like anything else.
 
-use crate::bridge::{Bridge, Callers};
 use crate::environment::{self, WayOut};
 use crate::relay::{self, Relay};
 use crate::running::Root;
 use crate::session::{die_with_parent, lead};
 use crate::terminal;
-use crate::{ContainmentError, Exit, ProcessTree, RunSpec, Running, git, trust};
+use crate::{ContainmentError, Exit, HandOver, ProcessTree, RunSpec, Running, git, trust};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use std::ffi::OsString;
 use std::io;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -22,16 +22,16 @@ use std::sync::{Mutex, PoisonError, mpsc};
 /// Starts the command as the user. Of the spec it heeds command, folder,
 /// gateway, ask socket, CA and placeholders; nothing is hidden or limited.
 ///
-/// The bridge to the gateway is a loopback port of this machine, open to this
-/// user's processes only (on Linux; elsewhere to everyone on the machine).
+/// The run's port is one of this machine's loopback, which others can reach too:
+/// whoever it is handed over to turns other users' processes away.
 ///
 /// # Errors
 /// When the command cannot be started.
-pub fn uncontained(spec: RunSpec) -> Result<Running, ContainmentError> {
+pub fn uncontained(spec: RunSpec, hand_over: HandOver) -> Result<Running, ContainmentError> {
     let (tell, told) = mpsc::channel();
     let keeper = std::thread::Builder::new()
         .name("run-keeper".into())
-        .spawn(move || keep(&spec, &tell))
+        .spawn(move || keep(&spec, hand_over, &tell))
         .map_err(ContainmentError::system("start a thread"))?;
     match told.recv() {
         Ok(tree) => Ok(Running::new(tree, false, keeper)),
@@ -42,7 +42,11 @@ pub fn uncontained(spec: RunSpec) -> Result<Running, ContainmentError> {
     }
 }
 
-fn keep(spec: &RunSpec, tell: &mpsc::Sender<ProcessTree>) -> Result<Exit, ContainmentError> {
+fn keep(
+    spec: &RunSpec,
+    hand_over: HandOver,
+    tell: &mpsc::Sender<ProcessTree>,
+) -> Result<Exit, ContainmentError> {
     let [program, arguments @ ..] = spec.argv.as_slice() else {
         return Err(ContainmentError::Spec("there is no command to run"));
     };
@@ -58,15 +62,18 @@ fn keep(spec: &RunSpec, tell: &mpsc::Sender<ProcessTree>) -> Result<Exit, Contai
             .map_err(ContainmentError::system("write the run's CA certificate"))?;
         Ok(path)
     };
-    let uid = nix::unistd::Uid::current().as_raw();
-    let bridge = Bridge::open(0, &spec.gateway, Callers::Only(uid))
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .map_err(ContainmentError::system("open a port for the gateway"))?;
+    let address = listener
+        .local_addr()
         .map_err(ContainmentError::system("open a port for the gateway"))?;
     let way_out = WayOut {
-        port: bridge.port(),
+        port: address.port(),
         ca_pem: write("ca.pem", trust::pem(&certificates).as_bytes())?,
         ca_jks: write("ca.jks", &trust::jks(&certificates))?,
         ask: spec.ask.clone(),
     };
+    hand_over(listener.into()).map_err(ContainmentError::system("hand the run's port over"))?;
     let (inner, outer) =
         terminal::arrange().map_err(ContainmentError::system("make a terminal for the run"))?;
 

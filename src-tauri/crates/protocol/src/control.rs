@@ -48,6 +48,9 @@ pub enum Ask {
         /// by the caller at all.
         loopback: bool,
     },
+    /// On a run's connection, at most once: the socket that listens on the run's
+    /// port. One byte follows this message and carries it as a descriptor.
+    Listening {},
     /// On a run's connection: the command has ended.
     EndRun {
         /// With this code.

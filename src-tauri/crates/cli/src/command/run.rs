@@ -5,9 +5,10 @@ use super::ask::home;
 use crate::cli::Run;
 use crate::client::{Client, Failure};
 use crate::exit;
+use crate::handover;
 use crate::say;
 use countersign_containment::{
-    Exit, Limits, ProcessTree, RunSpec, Running, Support, explain, platform, uncontained,
+    Exit, HandOver, Limits, ProcessTree, RunSpec, Running, Support, explain, platform, uncontained,
 };
 use countersign_model::{AgentId, Foreign};
 use countersign_protocol::control::{Ask, Reply, RunBegun};
@@ -66,12 +67,14 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
         return until_over(&mut lease);
     }
     let spec = spec(wanted.argv, folder, &begun)?;
+    let giver = lease.try_clone().map_err(|e| Failure::new(e.to_string()))?;
+    let hand_over: HandOver = Box::new(move |socket| handover::give(&giver, socket));
     let started = if wanted.uncontained {
         say::uncontained();
         keep_orphans()?;
-        uncontained(spec)
+        uncontained(spec, hand_over)
     } else {
-        platform().spawn(spec)
+        platform().spawn(spec, hand_over)
     };
     let running = started.map_err(|e| Failure::new(e.to_string()))?;
     let stopped = Arc::new(AtomicBool::new(false));

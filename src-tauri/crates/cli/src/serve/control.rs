@@ -110,7 +110,9 @@ async fn connection(authority: &Arc<Authority>, mut stream: UnixStream) -> io::R
             )
             .await;
         }
-        Ask::EndRun { .. } => failed(exit::USAGE, "No run was begun on this connection."),
+        Ask::Listening {} | Ask::EndRun { .. } => {
+            failed(exit::USAGE, "No run was begun on this connection.")
+        }
         Ask::ConfigDiff {} => acts::config_diff(authority),
         Ask::ConfigAccept {} => return acts::config_accept(authority, &mut stream).await,
         Ask::CredentialSet { account, length } => {

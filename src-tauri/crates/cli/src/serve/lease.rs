@@ -1,14 +1,16 @@
-//! A run's lease: the connection on which `countersign run` began it. When it
-//! closes, the run is over; when the run is over, it says so.
+//! A run's lease: the connection on which `countersign run` began it. The run's
+//! port comes by it. When it closes, the run is over; when the run is over, it
+//! says so.
 
 use super::control::failed;
 use super::{Authority, wire};
 use crate::exit;
+use crate::handover;
 use crate::home::make_private;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_broker::{Countersigner as _, Run, Secret};
-use countersign_gateway_http::{Limits, RunCa, RunGateway};
+use countersign_gateway_http::{Limits, Port, RunCa, RunGateway};
 use countersign_model::{AgentId, Foreign, ReasonCode, RunFacts, RunId};
 use countersign_protocol::control::{Ask, Loopback, Reply, RunBegun};
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -19,7 +21,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::net::unix::ReadHalf;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::oneshot;
 
 /// How long a launcher may take to end its run after it was told to; then it is
 /// ended, and the run with it.
@@ -74,14 +78,34 @@ pub(super) async fn hold(
         reply,
         folder: _folder,
         gateway: _gateway,
+        port,
     } = begun;
-    let mut exit_code = None;
-    let why = match wire::write(&mut stream, &reply).await {
-        Err(_) => "its launcher was gone before it began",
-        Ok(()) => until_over(&mut stream, &run, handle.as_ref(), &mut exit_code).await,
+    let end = match wire::write(&mut stream, &reply).await {
+        Err(_) => End::because("its launcher was gone before it began"),
+        Ok(()) => until_over(&mut stream, &run, handle.as_ref(), port).await,
     };
-    authority.broker.end_run(&run.facts.run, exit_code, why);
+    authority
+        .broker
+        .end_run(&run.facts.run, end.exit_code, end.why);
     Ok(())
+}
+
+/// How a run ended.
+struct End {
+    why: &'static str,
+    exit_code: Option<i32>,
+}
+
+impl End {
+    const BROKEN: Self = Self::because("its launcher broke the protocol");
+    const GONE: Self = Self::because("its launcher ended");
+
+    const fn because(why: &'static str) -> Self {
+        Self {
+            why,
+            exit_code: None,
+        }
+    }
 }
 
 /// Waits for the end, from whichever side it comes.
@@ -89,38 +113,74 @@ async fn until_over(
     stream: &mut UnixStream,
     run: &Run,
     launcher: Option<&OwnedFd>,
-    exit_code: &mut Option<i32>,
-) -> &'static str {
+    port: Option<oneshot::Sender<Port>>,
+) -> End {
     let (mut read, mut write) = stream.split();
-    let heard = tokio::select! {
-        heard = wire::read::<Ask>(&mut read) => heard,
-        () = run.cut.cancelled() => {
-            let kill = Reply::RunKill { why: "stopped by the user".into() };
-            // A launcher that is gone has taken its run with it.
-            let _ = wire::write(&mut write, &kill).await;
-            match tokio::time::timeout(OBEYS, wire::read::<Ask>(&mut read)).await {
-                Ok(Ok(Some(Ask::EndRun { exit_code: code }))) => *exit_code = code,
-                Ok(_) => {}
-                // It does not listen (a shell may have suspended it). The run
-                // dies with it: bubblewrap is told to die with its parent.
-                Err(_) => {
-                    if let Some(launcher) = launcher {
-                        let _ = pidfd_send_signal(launcher, Signal::KILL);
-                        let _ = tokio::time::timeout(LAST_WORDS, wire::read::<Ask>(&mut read)).await;
-                    }
-                }
+    // One from beginning to end: what the stop comes between is half read.
+    let heeded = heed(&mut read, run.facts.contained, port);
+    tokio::pin!(heeded);
+    tokio::select! {
+        end = &mut heeded => return end,
+        () = run.cut.cancelled() => {}
+    }
+    let kill = Reply::RunKill {
+        why: "stopped by the user".into(),
+    };
+    // A launcher that is gone has taken its run with it.
+    let _ = wire::write(&mut write, &kill).await;
+    let exit_code = match tokio::time::timeout(OBEYS, &mut heeded).await {
+        Ok(end) => end.exit_code,
+        // It does not listen (a shell may have suspended it). The run dies with
+        // it: bubblewrap is told to die with its parent.
+        Err(_) => {
+            if let Some(launcher) = launcher {
+                let _ = pidfd_send_signal(launcher, Signal::KILL);
+                let _ = tokio::time::timeout(LAST_WORDS, heeded).await;
             }
-            return "stopped";
+            None
         }
     };
-    match heard {
-        Ok(Some(Ask::EndRun { exit_code: code })) => {
-            *exit_code = code;
-            "its command ended"
-        }
-        Ok(Some(_)) => "its launcher broke the protocol",
-        Ok(None) | Err(_) => "its launcher ended",
+    End {
+        why: "stopped",
+        exit_code,
     }
+}
+
+/// Does what the launcher says, until that is the end.
+async fn heed(
+    lease: &mut ReadHalf<'_>,
+    contained: bool,
+    mut port: Option<oneshot::Sender<Port>>,
+) -> End {
+    loop {
+        match wire::read::<Ask>(lease).await {
+            Ok(Some(Ask::EndRun { exit_code })) => {
+                return End {
+                    why: "its command ended",
+                    exit_code,
+                };
+            }
+            Ok(Some(Ask::Listening {})) => {
+                let Some(port) = port.take() else {
+                    return End::BROKEN;
+                };
+                match take_port((*lease).as_ref(), contained).await {
+                    // A gateway that has ended closes it.
+                    Ok(taken) => drop(port.send(taken)),
+                    Err(e) if e.kind() == io::ErrorKind::InvalidInput => return End::BROKEN,
+                    Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return End::GONE,
+                    Err(_) => return End::because("its port could not be taken"),
+                }
+            }
+            Ok(Some(_)) => return End::BROKEN,
+            Ok(None) | Err(_) => return End::GONE,
+        }
+    }
+}
+
+async fn take_port(lease: &UnixStream, contained: bool) -> io::Result<Port> {
+    let socket = handover::take(lease).await?;
+    Port::handed_over(socket, contained, nix::unistd::getuid().as_raw()).await
 }
 
 struct Begun {
@@ -128,6 +188,8 @@ struct Begun {
     reply: Reply,
     folder: RunFolder,
     gateway: Serving,
+    /// Where the run's port goes when it comes. `None` when none is to come.
+    port: Option<oneshot::Sender<Port>>,
 }
 
 async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8, String)> {
@@ -178,10 +240,12 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
     };
     let http = authority.http.clone();
     let mut loopback = None;
+    let mut port = None;
     let serving = Serving(match door {
         None => {
-            let (_, port) = tokio::sync::oneshot::channel();
-            tokio::spawn(async move { http.serve_run(listener, port, gateway).await })
+            let (sender, to_come) = oneshot::channel();
+            port = Some(sender);
+            tokio::spawn(async move { http.serve_run(listener, to_come, gateway).await })
         }
         Some(door) => {
             std::fs::write(&ca_file, &ca_pem).map_err(|e| ended(&e))?;
@@ -216,6 +280,7 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         reply,
         folder,
         gateway: serving,
+        port,
     })
 }
 

@@ -10,7 +10,7 @@ mod open;
 mod stopping;
 mod terminal;
 mod timeline;
-mod wire;
+pub(crate) mod wire;
 
 use crate::home::Home;
 use countersign_broker::Broker;

@@ -6,6 +6,9 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::time::{Duration, Instant};
 
+/// The run's port.
+const PORT: &str = "127.0.0.1:3128";
+
 #[test]
 fn there_is_no_way_to_the_internet_and_that_is_known_at_once() {
     let stage = Stage::new();
@@ -46,10 +49,52 @@ fn abstract_sockets_of_the_host_are_out_of_reach() {
 }
 
 #[test]
-fn the_bridge_carries_both_ways_and_passes_on_each_end() {
+fn the_port_carries_both_ways_and_the_end_of_one_leaves_the_other_open() {
     let stage = Stage::new();
-    let ran = stage.run(&[PROBE, "through-the-bridge", "700000"]);
+    let ran = stage.run(&[PROBE, "through-the-port", "700000"]);
     assert_eq!(ran.output, "1400000\n", "{ran:?}");
+}
+
+#[test]
+fn what_connects_before_anyone_accepts_waits() {
+    let stage = Stage::new();
+    let sent = stage.folder.join("sent").display().to_string();
+    let port = format!("port={sent}");
+    let ran = stage.run_with(&[port], &[PROBE, "through-the-port", "1000", &sent]);
+    assert_eq!(ran.output, "2000\n", "{ran:?}");
+}
+
+#[test]
+fn a_port_that_nobody_serves_is_refused_at_once_and_never_hangs() {
+    let stage = Stage::new();
+    let began = Instant::now();
+    let ran = stage.run_with(&["port=closed".into()], &[PROBE, "tcp", PORT]);
+    ran.assert_refused(PORT, libc::ECONNREFUSED);
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_run_cannot_listen_in_the_place_of_its_gateway() {
+    let stage = Stage::new();
+    let ran = stage.run(&[PROBE, "listen", PORT, "0.0.0.0:3128", "127.0.0.1:3129"]);
+    ran.assert_refused(PORT, libc::EADDRINUSE);
+    ran.assert_refused("0.0.0.0:3128", libc::EADDRINUSE);
+    assert_eq!(ran.finding("127.0.0.1:3129"), "ok");
+}
+
+#[test]
+fn a_run_whose_port_cannot_be_handed_over_does_not_begin() {
+    let stage = Stage::new();
+    for mode in [None, Some("uncontained=yes".to_owned())] {
+        let options: Vec<String> = mode.into_iter().chain(["port=failed".into()]).collect();
+        let ran = stage.run_with(&options, &["/usr/bin/touch", "began"]);
+        assert_eq!(ran.code, Some(99), "{ran:?}");
+        assert!(
+            ran.errors.contains("cannot hand the run's port over"),
+            "{ran:?}"
+        );
+        assert!(!stage.folder.join("began").exists(), "{options:?}");
+    }
 }
 
 #[test]

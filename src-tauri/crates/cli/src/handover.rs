@@ -1,0 +1,195 @@
+//! How the socket that listens on a run's port comes from the run's launcher to
+//! the authority: on the run's lease, after [`Ask::Listening`], as a descriptor
+//! that one byte carries (`SCM_RIGHTS`, unix(7)).
+//!
+//! A descriptor that comes with any other byte is closed by the kernel, for what
+//! reads those bytes has no room for one.
+
+use countersign_protocol::control::Ask;
+use countersign_protocol::frame;
+use rustix::io::{Errno, IoSlice, IoSliceMut};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use tokio::io::Interest;
+
+/// The byte itself says nothing.
+const BYTE: [u8; 1] = [0];
+
+/// Closed on exec from the beginning: another thread may be starting a program.
+#[cfg(target_os = "linux")]
+const CLOSED: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+#[cfg(not(target_os = "linux"))]
+const CLOSED: RecvFlags = RecvFlags::empty();
+
+/// Hands the socket over, and closes it here: when whoever serves it is gone,
+/// nobody is to wait for an answer.
+pub(crate) fn give(mut lease: &UnixStream, socket: OwnedFd) -> io::Result<()> {
+    frame::write(&mut lease, &Ask::Listening {})?;
+    let sent = send(lease, &[socket.as_fd()]);
+    drop(socket);
+    sent
+}
+
+fn send(lease: &UnixStream, carry: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !ancillary.push(SendAncillaryMessage::ScmRights(carry)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let data = [IoSlice::new(&BYTE)];
+    loop {
+        match rustix::net::sendmsg(lease, &data, &mut ancillary, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            sent => return Ok(sent.map(drop)?),
+        }
+    }
+}
+
+/// Waits for the byte, and takes what it carries.
+///
+/// # Errors
+/// `UnexpectedEof` when the launcher is gone; `InvalidInput` when the byte carries
+/// anything but one descriptor; others when it cannot be taken.
+pub(crate) async fn take(lease: &tokio::net::UnixStream) -> io::Result<OwnedFd> {
+    lease
+        .async_io(Interest::READABLE, || receive(lease.as_fd()))
+        .await
+}
+
+fn receive(lease: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut byte = BYTE;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let mut data = [IoSliceMut::new(&mut byte)];
+        match rustix::net::recvmsg(lease, &mut data, &mut ancillary, CLOSED) {
+            Err(Errno::INTR) => {}
+            received => break received?,
+        }
+    };
+    // All of them, so that what is too many is closed. (The kernel closes what
+    // there is no room for.)
+    let mut descriptors: Vec<OwnedFd> = ancillary
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    if received.bytes == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let too_many = received.flags.contains(ReturnFlags::CTRUNC);
+    match (descriptors.pop(), descriptors.is_empty()) {
+        (Some(one), true) if !too_many => {
+            #[cfg(not(target_os = "linux"))]
+            rustix::io::fcntl_setfd(&one, rustix::io::FdFlags::CLOEXEC)?;
+            Ok(one)
+        }
+        // There was one, and this process may not open any more.
+        (None, _) if too_many => Err(Errno::MFILE.into()),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+
+    /// The launcher's end and the authority's.
+    fn lease() -> (UnixStream, tokio::net::UnixStream) {
+        let (launcher, authority) = UnixStream::pair().unwrap();
+        authority.set_nonblocking(true).unwrap();
+        (
+            launcher,
+            tokio::net::UnixStream::from_std(authority).unwrap(),
+        )
+    }
+
+    /// A socket, and its other end, which tells whether the socket is open.
+    fn socket() -> (OwnedFd, UnixStream) {
+        let (socket, other) = UnixStream::pair().unwrap();
+        other.set_nonblocking(true).unwrap();
+        (socket.into(), other)
+    }
+
+    fn is_closed(mut other: &UnixStream) -> bool {
+        matches!(other.read(&mut [0]), Ok(0))
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_given_is_the_takers_alone_and_not_for_programs_it_starts() {
+        let (launcher, mut authority) = lease();
+        let (socket, other) = socket();
+        give(&launcher, socket).unwrap();
+        frame::write(&mut &launcher, &Ask::EndRun { exit_code: None }).unwrap();
+        let ask = crate::serve::wire::read::<Ask>(&mut authority)
+            .await
+            .unwrap();
+        assert_eq!(ask, Some(Ask::Listening {}));
+        let taken = take(&authority).await.unwrap();
+        let flags = rustix::io::fcntl_getfd(&taken).unwrap();
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+        assert!(!is_closed(&other));
+        drop(taken);
+        assert!(is_closed(&other), "the giver kept none");
+        // The byte is no part of what follows.
+        let ask = crate::serve::wire::read::<Ask>(&mut authority)
+            .await
+            .unwrap();
+        assert_eq!(ask, Some(Ask::EndRun { exit_code: None }));
+    }
+
+    #[tokio::test]
+    async fn a_byte_with_no_descriptor_or_more_than_one_is_refused_and_nothing_stays_open() {
+        for count in [0, 2, 3, 200] {
+            let (mut launcher, authority) = lease();
+            let (socket, other) = socket();
+            let copies: Vec<OwnedFd> = (0..count).map(|_| socket.try_clone().unwrap()).collect();
+            if count == 0 {
+                launcher.write_all(&BYTE).unwrap();
+            } else {
+                let carry: Vec<_> = copies.iter().map(|copy| copy.as_fd()).collect();
+                let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(200))];
+                let mut ancillary = SendAncillaryBuffer::new(&mut space);
+                assert!(ancillary.push(SendAncillaryMessage::ScmRights(&carry)));
+                let data = [IoSlice::new(&BYTE)];
+                rustix::net::sendmsg(&launcher, &data, &mut ancillary, SendFlags::empty()).unwrap();
+            }
+            let refused = take(&authority).await.unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::InvalidInput, "{count}");
+            drop((socket, copies));
+            assert!(is_closed(&other), "{count}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_launcher_that_is_gone_is_no_socket() {
+        let (launcher, authority) = lease();
+        drop(launcher);
+        let gone = take(&authority).await.unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn a_descriptor_that_comes_with_a_message_is_closed() {
+        let (launcher, mut authority) = lease();
+        let (socket, other) = socket();
+        send(&launcher, &[socket.as_fd()]).unwrap();
+        drop(socket);
+        assert!(!is_closed(&other), "it is under way");
+        let mut byte = [1];
+        tokio::io::AsyncReadExt::read_exact(&mut authority, &mut byte)
+            .await
+            .unwrap();
+        assert!(is_closed(&other));
+    }
+}
