@@ -7,6 +7,7 @@ mod authority;
 mod command;
 mod configuration;
 mod keyring;
+mod launcher;
 mod machine;
 mod upstream;
 
