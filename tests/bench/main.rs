@@ -110,7 +110,7 @@ fn measure(folder: &Path, mitmdump: &Path, table: &mut Table) -> io::Result<()> 
     rest::status(&ours, table)?;
     table.note(format!(
         "HTTPS on both sides, connections kept, replies of {SMALL} bytes from an origin on loopback (one thread, hyper and rustls). \
-         Ours: routine reads with the account's credential, judged and recorded, by a contained run: bridge and system call filter count. \
+         Ours: routine reads with the account's credential, judged and recorded, by a contained run: the system call filter counts. \
          Beside: {}; {}.",
         squid.version, mitmproxy.version
     ));

@@ -54,13 +54,13 @@ impl Ours {
         Ok(Self { scene })
     }
 
-    /// The loader in a contained run: what an agent sees, the bridge and the
-    /// system call filter included.
+    /// The loader in a contained run: what an agent sees, the system call filter
+    /// included.
     pub(crate) fn contained(&self, args: &[&str]) -> io::Result<Answer> {
         loader::answer(self.begin(args)?)
     }
 
-    /// The same in an uncontained run, without the bridge.
+    /// The same in an uncontained run, at the run's Unix socket.
     pub(crate) fn at_the_socket(&self, args: &[&str]) -> io::Result<Answer> {
         let program = format!("./{}", loader::NAME);
         let argv = [&["sh", "-c", AT_THE_SOCKET, &program], args].concat();

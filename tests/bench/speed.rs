@@ -119,19 +119,19 @@ pub(crate) fn measure(field: &Field<'_>, table: &mut Table) -> io::Result<()> {
     for (way, name) in [
         (Way::Squid, "squid"),
         (Way::Mitmproxy, "mitmproxy"),
-        (Way::AtTheSocket, "ours without the bridge"),
+        (Way::AtTheSocket, "ours, uncontained at the socket"),
     ] {
         table.rounds(&format!("  the same, {name}"), &added(way), " ms", None);
     }
     table.rounds(
-        "requests/s to squid, without the bridge",
+        "requests/s to squid, uncontained at the socket",
         &ratio(Way::AtTheSocket, Way::Squid),
         " ×",
         None,
     );
     for (way, name) in [
         (Way::Ours, "ours, contained"),
-        (Way::AtTheSocket, "ours without the bridge"),
+        (Way::AtTheSocket, "ours, uncontained at the socket"),
         (Way::Squid, "squid"),
         (Way::Mitmproxy, "mitmproxy"),
         (Way::Direct, "direct"),

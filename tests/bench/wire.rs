@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 pub(crate) type Fault = Box<dyn Error + Send + Sync>;
 pub(crate) type Sender<B> = http1::SendRequest<B>;
 
-/// Names the run's own socket, to leave the bridge before it out.
+/// Names the run's own socket, to go there and not to its port.
 pub(crate) const SOCKET: &str = "BENCH_SOCKET";
 
 /// The head of an answer to CONNECT.
