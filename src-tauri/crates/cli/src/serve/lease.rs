@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::unix::ReadHalf;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 /// How long a launcher may take to end its run after it was told to; then it is
@@ -113,7 +114,7 @@ async fn until_over(
     stream: &mut UnixStream,
     run: &Run,
     launcher: Option<&OwnedFd>,
-    port: Option<oneshot::Sender<Port>>,
+    port: Option<Handing>,
 ) -> End {
     let (mut read, mut write) = stream.split();
     // One from beginning to end: what the stop comes between is half read.
@@ -147,11 +148,7 @@ async fn until_over(
 }
 
 /// Does what the launcher says, until that is the end.
-async fn heed(
-    lease: &mut ReadHalf<'_>,
-    contained: bool,
-    mut port: Option<oneshot::Sender<Port>>,
-) -> End {
+async fn heed(lease: &mut ReadHalf<'_>, contained: bool, mut port: Option<Handing>) -> End {
     loop {
         match wire::read::<Ask>(lease).await {
             Ok(Some(Ask::EndRun { exit_code })) => {
@@ -164,9 +161,9 @@ async fn heed(
                 let Some(port) = port.take() else {
                     return End::BROKEN;
                 };
-                match take_port((*lease).as_ref(), contained).await {
+                match take_port((*lease).as_ref(), contained, &port.lane).await {
                     // A gateway that has ended closes it.
-                    Ok(taken) => drop(port.send(taken)),
+                    Ok(taken) => drop(port.to.send(taken)),
                     Err(e) if e.kind() == io::ErrorKind::InvalidInput => return End::BROKEN,
                     Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return End::GONE,
                     Err(_) => return End::because("its port could not be taken"),
@@ -178,9 +175,12 @@ async fn heed(
     }
 }
 
-async fn take_port(lease: &UnixStream, contained: bool) -> io::Result<Port> {
+async fn take_port(lease: &UnixStream, contained: bool, lane: &Handle) -> io::Result<Port> {
     let socket = handover::take(lease).await?;
-    Port::handed_over(socket, contained, nix::unistd::getuid().as_raw()).await
+    let uid = nix::unistd::getuid().as_raw();
+    lane.spawn(Port::handed_over(socket, contained, uid))
+        .await
+        .map_err(io::Error::other)?
 }
 
 struct Begun {
@@ -189,7 +189,14 @@ struct Begun {
     folder: RunFolder,
     gateway: Serving,
     /// Where the run's port goes when it comes. `None` when none is to come.
-    port: Option<oneshot::Sender<Port>>,
+    port: Option<Handing>,
+}
+
+/// Where a run's port goes.
+struct Handing {
+    to: oneshot::Sender<Port>,
+    /// The run's lane.
+    lane: Handle,
 }
 
 async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8, String)> {
@@ -199,7 +206,7 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(|e| internal(&e))?;
     let door = if wanted.loopback {
-        Some(Door::open(authority).await?)
+        Some(Door::open(authority)?)
     } else {
         None
     };
@@ -214,7 +221,11 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
     let folder = RunFolder::make(&authority.home.runs().join(facts.run.as_str()))
         .map_err(|e| internal(&e))?;
     let socket = folder.0.join("gateway.sock");
-    let listener = UnixListener::bind(&socket).map_err(|e| internal(&e))?;
+    let lane = authority.lanes.next();
+    let listener = {
+        let _there = lane.enter();
+        UnixListener::bind(&socket).map_err(|e| internal(&e))?
+    };
     std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600))
         .map_err(|e| internal(&e))?;
     let ca_file = folder.0.join("ca.pem");
@@ -245,7 +256,7 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         None => {
             let (sender, to_come) = oneshot::channel();
             port = Some(sender);
-            tokio::spawn(async move { http.serve_run(listener, to_come, gateway).await })
+            lane.spawn(async move { http.serve_run(listener, to_come, gateway).await })
         }
         Some(door) => {
             std::fs::write(&ca_file, &ca_pem).map_err(|e| ended(&e))?;
@@ -255,11 +266,11 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
                 ca_file: ca_file.to_string_lossy().into_owned(),
             });
             let (token, uid) = (Secret::new(door.token.into_bytes()), nix::unistd::getuid());
-            let serve = async move {
-                http.serve_tcp(door.listener, gateway, token, uid.as_raw())
-                    .await;
+            let listener = {
+                let _there = lane.enter();
+                TcpListener::from_std(door.listener).map_err(|e| ended(&e))?
             };
-            tokio::spawn(serve)
+            lane.spawn(async move { http.serve_tcp(listener, gateway, token, uid.as_raw()).await })
         }
     });
     let reply = Reply::RunBegun(Box::new(RunBegun {
@@ -280,7 +291,7 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         reply,
         folder,
         gateway: serving,
-        port,
+        port: port.map(|to| Handing { to, lane }),
     })
 }
 
@@ -313,7 +324,7 @@ fn refused(reason: ReasonCode, agent: &AgentId) -> (u8, String) {
 
 /// A port on loopback for an agent that nobody launches, and its token.
 struct Door {
-    listener: TcpListener,
+    listener: std::net::TcpListener,
     port: u16,
     token: String,
 }
@@ -322,7 +333,7 @@ impl Door {
     /// How many runs may listen at once: ports from the configured one on.
     const PORTS: u16 = 16;
 
-    async fn open(authority: &Authority) -> Result<Self, (u8, String)> {
+    fn open(authority: &Authority) -> Result<Self, (u8, String)> {
         let failed = |sentence: String| (exit::FAILED, sentence);
         let first = authority.broker.force().and_then(|f| f.config.gateway.tcp);
         let first = first.ok_or_else(|| {
@@ -332,7 +343,9 @@ impl Door {
         getrandom::fill(&mut random)
             .map_err(|e| failed(format!("The run could not be begun: {e}")))?;
         for port in first..=first.saturating_add(Self::PORTS - 1) {
-            if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+            if let Ok(listener) = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+                && listener.set_nonblocking(true).is_ok()
+            {
                 return Ok(Self {
                     listener,
                     port,

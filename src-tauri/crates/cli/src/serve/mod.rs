@@ -5,6 +5,7 @@ pub(crate) mod accepted;
 mod acts;
 mod control;
 mod desktop;
+mod lanes;
 mod lease;
 mod open;
 mod stopping;
@@ -46,6 +47,8 @@ pub(crate) struct Authority {
     pub(crate) since: Timestamp,
     /// What the HTTP gateways of all runs share.
     pub(crate) http: Gateway,
+    /// Where they run.
+    pub(crate) lanes: lanes::Lanes,
     /// One change of configuration at a time.
     pub(crate) accepting: tokio::sync::Mutex<()>,
     /// Who launched the live runs.
@@ -98,6 +101,8 @@ async fn run(opened: open::Opened, options: &Options) -> Result<ExitCode, String
         seal_key,
         since: crate::say::now(),
         http: Gateway::new(),
+        lanes: lanes::Lanes::open()
+            .map_err(|e| format!("The gateways' threads could not be started: {e}"))?,
         accepting: tokio::sync::Mutex::default(),
         launchers: lease::Launchers::default(),
         end: Notify::new(),
