@@ -209,6 +209,32 @@ fn the_port_of_an_uncontained_run_is_its_users_and_ends_with_it() {
 }
 
 #[test]
+fn the_stop_closes_the_port_also_to_what_an_uncontained_run_left_behind() {
+    let scene = Scene::start(3).unwrap();
+    let folder = scene.work().unwrap();
+    let left_behind = "import socket, sys, time\n\
+                       port = int(sys.argv[1])\n\
+                       while True:\n\
+                       \x20   try:\n\
+                       \x20       socket.create_connection(('127.0.0.1', port)).close()\n\
+                       \x20   except ConnectionRefusedError:\n\
+                       \x20       break\n\
+                       \x20   time.sleep(0.05)\n\
+                       open('refused', 'w').write('refused\\n')\n";
+    let script = "setsid python3 -c \"$0\" ${HTTPS_PROXY#http://127.0.0.1:} > said 2>&1 < /dev/null & \
+                  echo begun > begun; sleep 60";
+    let mut run = scene
+        .run_with(&["--uncontained"], &["sh", "-c", script, left_behind])
+        .unwrap();
+    content(&folder.join("begun"));
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(!folder.join("refused").exists());
+    ends(&scene, &["stop"], 0);
+    content(&folder.join("refused"));
+    assert_eq!(run.wait().unwrap().code(), Some(6));
+}
+
+#[test]
 fn nobody_but_the_authority_keeps_a_runs_port_open() {
     let mut scene = Scene::start(3).unwrap();
     let folder = scene.work().unwrap();

@@ -26,10 +26,11 @@ pub(crate) enum Order {
     Signal(i32),
 }
 
-/// What init says, in this order.
+/// What init says.
 pub(crate) enum Report {
-    /// The socket that listens on the run's port. It waits for [`Order::Start`]
-    /// then: no command begins before its port is out of its reach.
+    /// First of all: the socket that listens on the run's port. Only then it
+    /// waits for [`Order::Start`], so that no command begins before its port is
+    /// out of its reach.
     Listening(OwnedFd),
     /// The command runs. A handle of init itself, to kill the tree by.
     Running(OwnedFd),

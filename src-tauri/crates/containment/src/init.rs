@@ -48,14 +48,13 @@ fn begin_and_wait() -> io::Result<ExitCode> {
     let control = Arc::new(io::stdin().as_fd().try_clone_to_owned()?);
     // Passed on, and closed here, while nothing of the agent's is alive that
     // could want it. What connects before anyone accepts waits in its queue.
-    let said = match TcpListener::bind((Ipv4Addr::LOCALHOST, PROXY_PORT)) {
-        Ok(listener) => Report::Listening(listener.into()).send(control.as_fd()),
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, PROXY_PORT)) {
+        Ok(listener) => Report::Listening(listener.into()).send(control.as_fd())?,
         Err(error) => {
             failed(&error).send(control.as_fd())?;
-            Err(error)
+            return Err(error);
         }
-    };
-    said?;
+    }
     let Some(Order::Start(descriptors)) = Order::receive(control.as_fd())? else {
         return Err(io::Error::other("the launcher is gone"));
     };

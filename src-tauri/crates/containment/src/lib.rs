@@ -15,7 +15,7 @@
 //! | `environment`, `git`, `trust` | variables, git's settings, the run's CA as files |
 //! | `filter` | the system calls that a run may not make |
 //! | `control` | the few messages between the launcher and init |
-//! | [`init`] | process 1 of a run; it makes the port that is the only way out |
+//! | [`init`] | process 1 of a run; it makes the port of the run's gateway |
 //! | `session` | what happens between fork and exec: all `unsafe` code is here |
 //! | `terminal`, `relay`, `running` | the pty, copying, waiting and killing |
 //! | `uncontained` | the same command as the plain user, never called contained |

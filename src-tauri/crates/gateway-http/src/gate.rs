@@ -104,7 +104,7 @@ async fn handed(port: Option<&mut oneshot::Receiver<Port>>) -> Option<Port> {
     }
 }
 
-/// A loopback port for an agent that is not contained.
+/// A loopback port for an agent that nobody launched.
 pub(crate) struct Loopback {
     pub(crate) port: Port,
     pub(crate) token: Arc<Secret>,

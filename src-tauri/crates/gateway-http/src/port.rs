@@ -42,9 +42,10 @@ impl std::fmt::Debug for Port {
 
 impl Port {
     /// What a launcher handed over, if it is what it should be: a TCP socket
-    /// that listens on a loopback address. Into a run that is not contained only
-    /// processes of `uid` are let, nor into one whose port lies in this
-    /// process's own network, whatever its launcher says of it.
+    /// that listens on a loopback address. Only processes of `uid` are let in
+    /// where the run is not contained; and where the port lies in this process's
+    /// own network, whatever the launcher says of the run. (Whose a process of
+    /// another network is cannot be told: then it is not let in.)
     ///
     /// # Errors
     /// `InvalidInput` when it is anything else; others when that cannot be told.

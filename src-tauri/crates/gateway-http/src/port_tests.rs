@@ -63,8 +63,7 @@ async fn a_port_in_this_network_is_for_its_user_whatever_is_said_of_the_run() {
 
 #[tokio::test]
 async fn a_listener_that_would_block_does_not() {
-    let (theirs, socket) = (listener(), listener());
-    drop(theirs);
+    let socket = listener();
     socket.set_nonblocking(false).unwrap();
     let copy = socket.try_clone().unwrap();
     let mut port = Port::handed_over(socket.into(), false, me()).await.unwrap();
