@@ -513,15 +513,16 @@ impl Broker {
         durability: Durability,
     ) -> Result<Receipt, ReasonCode> {
         let record = self.record_of(event);
-        self.inner
-            .ledger
-            .append(record, durability)
-            .await
-            .map_err(|error| match error {
-                // Of this record alone: the trail goes on.
-                LedgerError::Duplicate { .. } | LedgerError::Unfit(_) => ReasonCode::Internal,
-                _ => ReasonCode::LedgerFailed,
-            })
+        let recorded = self.inner.ledger.append(record, durability).await;
+        recorded.map_err(|error| not_recorded(&error))
+    }
+
+    /// The same for what releases nothing and may not be held up by a disk that
+    /// hangs. It survives a crash.
+    pub(crate) async fn record_aside(&self, event: Event) -> Result<Receipt, ReasonCode> {
+        let record = self.record_of(event);
+        let recorded = self.inner.ledger.append_aside(record).await;
+        recorded.map_err(|error| not_recorded(&error))
     }
 
     /// For what releases nothing: rides the next commit.
@@ -566,6 +567,14 @@ impl Hears for Weak<Inner> {
         if let Some(inner) = self.upgrade() {
             Broker { inner }.record_later(Event::Requested(Box::new(record)));
         }
+    }
+}
+
+fn not_recorded(error: &LedgerError) -> ReasonCode {
+    match error {
+        // Of this record alone: the trail goes on.
+        LedgerError::Duplicate { .. } | LedgerError::Unfit(_) => ReasonCode::Internal,
+        _ => ReasonCode::LedgerFailed,
     }
 }
 

@@ -507,7 +507,7 @@ impl Broker {
     /// takes. It is refused whether or not it could be written down: a trail that
     /// takes nothing more says so itself, and one that hangs holds no refusal up.
     async fn record_refused(&self, event: Event) {
-        let recorded = self.record(event, Durability::Routine);
+        let recorded = self.record_aside(event);
         let _ = tokio::time::timeout(REFUSAL_WAITS, recorded).await;
     }
 }

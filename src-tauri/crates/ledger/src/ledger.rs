@@ -1,6 +1,6 @@
 use crate::error::LedgerError;
 use crate::open::{self, OpenOptions, Opening};
-use crate::queue::{Due, Job, Prepared, Reply};
+use crate::queue::{Answer, Due, Job, Prepared, Push, Reply};
 use crate::read::{self, Filter};
 use crate::receipt::Receipt;
 use crate::shared::Shared;
@@ -75,11 +75,11 @@ impl Ledger {
         durability: Durability,
     ) -> Result<Receipt, LedgerError> {
         let (reply, answer) = oneshot::channel();
-        let job = Job::Append(Prepared::new(record)?, durability, Reply::Task(reply));
+        let append = Push::Append(Prepared::new(record)?, durability, Reply::Task(reply));
         match durability {
-            Durability::Full => self.push(job, Due::Now)?,
+            Durability::Full => self.push(append, Due::Now)?,
             Durability::Routine => {
-                self.push(job, Due::Seen)?;
+                self.push(append, Due::Seen)?;
                 let mut left = Left {
                     shared: &self.inner.shared,
                     alone: true,
@@ -90,7 +90,30 @@ impl Ledger {
                 self.inner.shared.commit_here();
             }
         }
-        answer.await.unwrap_or_else(|_| Err(self.writer_is_gone()))
+        self.hear(answer).await
+    }
+
+    /// [`Ledger::append`] of a routine record for a caller that must not be held
+    /// by a disk that hangs: the writer's thread commits it.
+    ///
+    /// # Errors
+    /// As [`Ledger::append`].
+    pub async fn append_aside(&self, record: AuditRecord) -> Result<Receipt, LedgerError> {
+        let (reply, answer) = oneshot::channel();
+        let append = Push::Append(
+            Prepared::new(record)?,
+            Durability::Routine,
+            Reply::Task(reply),
+        );
+        self.push(append, Due::Now)?;
+        self.hear(answer).await
+    }
+
+    async fn hear(&self, answer: oneshot::Receiver<Answer>) -> Result<Receipt, LedgerError> {
+        match answer.await {
+            Ok((receipt, _)) => receipt,
+            Err(_) => Err(self.writer_is_gone()),
+        }
     }
 
     /// [`Ledger::append`] for a thread without a runtime.
@@ -103,9 +126,12 @@ impl Ledger {
         durability: Durability,
     ) -> Result<Receipt, LedgerError> {
         let (reply, answer) = mpsc::sync_channel(1);
-        let job = Job::Append(Prepared::new(record)?, durability, Reply::Thread(reply));
-        self.push(job, Due::Now)?;
-        answer.recv().unwrap_or_else(|_| Err(self.writer_is_gone()))
+        let append = Push::Append(Prepared::new(record)?, durability, Reply::Thread(reply));
+        self.push(append, Due::Now)?;
+        match answer.recv() {
+            Ok((receipt, _)) => receipt,
+            Err(_) => Err(self.writer_is_gone()),
+        }
     }
 
     /// Appends a record that nobody waits for (an outcome) with the next commit,
@@ -114,7 +140,7 @@ impl Ledger {
     /// replaced by a note that says so.
     pub fn append_later(&self, record: AuditRecord) {
         let taken =
-            Prepared::new(record).and_then(|prepared| self.push(Job::Later(prepared), Due::Soon));
+            Prepared::new(record).and_then(|prepared| self.push(Push::Later(prepared), Due::Soon));
         match taken {
             Ok(()) | Err(LedgerError::Closed | LedgerError::Failed(_)) => {}
             Err(why) => drop(
@@ -184,7 +210,7 @@ impl Ledger {
     /// [`LedgerError::Failed`], [`LedgerError::Closed`].
     pub async fn checkpoint(&self) -> Result<String, LedgerError> {
         let (reply, answer) = oneshot::channel();
-        self.push(Job::Checkpoint(reply), Due::Now)?;
+        self.push(Push::Other(Job::Checkpoint(reply)), Due::Now)?;
         answer.await.unwrap_or_else(|_| Err(self.writer_is_gone()))
     }
 
@@ -196,18 +222,18 @@ impl Ledger {
     /// [`LedgerError::Failed`], [`LedgerError::Closed`].
     pub async fn close(self) -> Result<(), LedgerError> {
         let (reply, answer) = oneshot::channel();
-        self.push(Job::Close(now(), reply), Due::Now)?;
+        self.push(Push::Other(Job::Close(now(), reply)), Due::Now)?;
         let closed = answer.await.unwrap_or_else(|_| Err(self.writer_is_gone()));
         // The writer is about to end; folding its log takes milliseconds.
         let joined = tokio::task::spawn_blocking(move || self.inner.join()).await;
         closed.and(joined.map_err(|e| LedgerError::Failed(e.to_string())))
     }
 
-    fn push(&self, job: Job, due: Due) -> Result<(), LedgerError> {
+    fn push(&self, what: Push, due: Due) -> Result<(), LedgerError> {
         if let Some(failure) = self.inner.shared.failure() {
             return Err(failure);
         }
-        self.inner.shared.queue.push(job, due)
+        self.inner.shared.queue.push(what, due)
     }
 
     fn writer_is_gone(&self) -> LedgerError {

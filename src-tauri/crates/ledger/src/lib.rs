@@ -9,7 +9,8 @@
 //! From the caller to the disk:
 //!
 //! - [`Ledger`] serialises and hashes, in the caller's thread, and queues;
-//! - `queue` holds what waits, and wakes the writer when something is due;
+//! - `queue` holds what waits, and wakes the writer's thread when something is due;
+//! - `shared` lets a caller commit what is routine, where nobody else does;
 //! - `writer` inserts and commits, many records to a transaction;
 //! - `keeper` folds SQLite's write-ahead log into the database beside it;
 //! - `head` and `recovery` decide at opening what can be believed of the past.

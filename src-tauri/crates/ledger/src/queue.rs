@@ -3,6 +3,7 @@
 use crate::receipt::Receipt;
 use crate::{Durability, LedgerError, canonical};
 use countersign_model::{AuditRecord, Digest, Timestamp};
+use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -14,6 +15,8 @@ pub(crate) const CAPACITY: usize = 16 * 1024;
 /// lands within 20 ms together with the commit itself.
 const COMPANY: Duration = Duration::from_millis(12);
 
+/// How much room for text is kept, in bytes.
+const MOST_KEPT: usize = 1 << 20;
 /// How many jobs a caller may commit on its own thread: a few milliseconds.
 const QUICK: usize = 256;
 
@@ -35,20 +38,31 @@ impl Prepared {
     }
 }
 
-/// Who waits for an answer. Dropping the other end is harmless.
-pub(crate) enum Reply<T> {
-    /// A future.
-    Task(oneshot::Sender<Result<T, LedgerError>>),
-    /// A thread.
-    Thread(mpsc::SyncSender<Result<T, LedgerError>>),
+/// A record that waits. Its canonical JSON lies in the [`Batch`] that it is of.
+pub(crate) struct Entry {
+    pub(crate) record: AuditRecord,
+    pub(crate) canonical: Range<usize>,
+    pub(crate) leaf: Digest,
 }
 
-impl<T> Reply<T> {
-    pub(crate) fn send(self, result: Result<T, LedgerError>) {
+/// What became of a record, and the record itself where nobody else wants it:
+/// memory is quickest given back by the thread that took it.
+pub(crate) type Answer = (Result<Receipt, LedgerError>, Option<AuditRecord>);
+
+/// Who waits for an answer. Dropping the other end is harmless.
+pub(crate) enum Reply {
+    /// A future.
+    Task(oneshot::Sender<Answer>),
+    /// A thread.
+    Thread(mpsc::SyncSender<Answer>),
+}
+
+impl Reply {
+    pub(crate) fn send(self, answer: Answer) {
         // Whoever asked may have gone; what was recorded stays recorded.
         match self {
-            Self::Task(sender) => drop(sender.send(result)),
-            Self::Thread(sender) => drop(sender.send(result)),
+            Self::Task(sender) => drop(sender.send(answer)),
+            Self::Thread(sender) => drop(sender.send(answer)),
         }
     }
 }
@@ -56,9 +70,9 @@ impl<T> Reply<T> {
 /// Something for the writer to do, in this order.
 pub(crate) enum Job {
     /// Append, and say so.
-    Append(Prepared, Durability, Reply<Receipt>),
+    Append(Entry, Durability, Reply),
     /// Append with the next commit; nobody waits.
-    Later(Prepared),
+    Later(Entry),
     /// Sign the head.
     Checkpoint(oneshot::Sender<Result<String, LedgerError>>),
     /// End in order.
@@ -81,7 +95,7 @@ impl Job {
     /// Answers that it was not done.
     pub(crate) fn refuse(self, why: LedgerError) {
         match self {
-            Self::Append(_, _, reply) => reply.send(Err(why)),
+            Self::Append(entry, _, reply) => reply.send((Err(why), Some(entry.record))),
             Self::Later(_) => {}
             Self::Checkpoint(reply) => drop(reply.send(Err(why))),
             Self::Close(_, reply) => drop(reply.send(Err(why))),
@@ -89,9 +103,30 @@ impl Job {
     }
 }
 
+/// Jobs, and the canonical JSON of their records, one after the other.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) text: String,
+}
+
+impl Batch {
+    fn add(&mut self, prepared: Prepared) -> Entry {
+        let from = self.text.len();
+        self.text.push_str(&prepared.canonical);
+        Entry {
+            record: prepared.record,
+            canonical: from..self.text.len(),
+            leaf: prepared.leaf,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Waiting {
-    jobs: Vec<Job>,
+    batch: Batch,
+    /// An empty one with room, for the next.
+    spare: Option<Batch>,
     /// When the writer's thread must begin, if nobody was quicker. Left as it is
     /// when somebody was: the thread then looks once in vain, which costs less
     /// than to wake it for each record.
@@ -103,8 +138,24 @@ struct Waiting {
 
 impl Waiting {
     fn is_wanted(&self) -> bool {
-        self.wanted && !self.jobs.is_empty()
+        self.wanted && !self.batch.jobs.is_empty()
     }
+
+    fn take(&mut self) -> Batch {
+        self.wanted = false;
+        let next = self.spare.take().unwrap_or_default();
+        std::mem::replace(&mut self.batch, next)
+    }
+}
+
+/// What to push.
+pub(crate) enum Push {
+    /// A record that somebody waits for.
+    Append(Prepared, Durability, Reply),
+    /// One that nobody waits for.
+    Later(Prepared),
+    /// Anything else.
+    Other(Job),
 }
 
 /// When the writer's thread is to see to a job.
@@ -130,16 +181,23 @@ pub(crate) struct Queue {
 impl Queue {
     /// # Errors
     /// [`LedgerError::Closed`] and [`LedgerError::Overloaded`].
-    pub(crate) fn push(&self, job: Job, due: Due) -> Result<(), LedgerError> {
+    pub(crate) fn push(&self, what: Push, due: Due) -> Result<(), LedgerError> {
         let mut waiting = self.lock();
         if waiting.closed {
             return Err(LedgerError::Closed);
         }
-        if waiting.jobs.len() >= CAPACITY {
+        if waiting.batch.jobs.len() >= CAPACITY {
             return Err(LedgerError::Overloaded);
         }
+        let job = match what {
+            Push::Append(prepared, durability, reply) => {
+                Job::Append(waiting.batch.add(prepared), durability, reply)
+            }
+            Push::Later(prepared) => Job::Later(waiting.batch.add(prepared)),
+            Push::Other(job) => job,
+        };
         waiting.closed = matches!(job, Job::Close(..));
-        waiting.jobs.push(job);
+        waiting.batch.jobs.push(job);
         match due {
             Due::Now => self.see_to(waiting, Instant::now()),
             Due::Soon => self.see_to(waiting, Instant::now() + COMPANY),
@@ -151,7 +209,7 @@ impl Queue {
     /// What waits is due now: whoever saw to it does not any more.
     pub(crate) fn hurry(&self) {
         let waiting = self.lock();
-        if !waiting.jobs.is_empty() {
+        if !waiting.batch.jobs.is_empty() {
             self.see_to(waiting, Instant::now());
         }
     }
@@ -175,24 +233,29 @@ impl Queue {
         self.lock().is_wanted()
     }
 
-    /// All that waits, if it is little, and nothing for which somebody must wait
-    /// for the disk: the rest is the thread's.
-    pub(crate) fn take_quick(&self) -> Vec<Job> {
+    /// All that waits, if it is something, little, and nothing that must survive
+    /// loss of power: the rest is the thread's.
+    pub(crate) fn take_quick(&self) -> Option<Batch> {
         let mut waiting = self.lock();
-        let much = waiting.jobs.len() > QUICK;
-        if waiting.closed || much || waiting.jobs.iter().any(Job::is_full) {
-            return Vec::new();
-        }
-        waiting.wanted = false;
-        std::mem::take(&mut waiting.jobs)
+        let jobs = &waiting.batch.jobs;
+        let little = (1..=QUICK).contains(&jobs.len()) && !jobs.iter().any(Job::is_full);
+        (little && !waiting.closed).then(|| waiting.take())
     }
 
     /// All that waits.
-    pub(crate) fn take(&self) -> Vec<Job> {
+    pub(crate) fn take(&self) -> Batch {
         let mut waiting = self.lock();
         waiting.due = None;
-        waiting.wanted = false;
-        std::mem::take(&mut waiting.jobs)
+        waiting.take()
+    }
+
+    /// Gives the room of a batch back, unless it is uncommonly large.
+    pub(crate) fn give_back(&self, mut batch: Batch) {
+        if batch.text.capacity() <= MOST_KEPT {
+            batch.jobs.clear();
+            batch.text.clear();
+            self.lock().spare = Some(batch);
+        }
     }
 
     /// Waits until something is due. `false` when the queue is closed and empty.
@@ -200,7 +263,7 @@ impl Queue {
         let mut waiting = self.lock();
         loop {
             if waiting.closed {
-                return !waiting.jobs.is_empty();
+                return !waiting.batch.jobs.is_empty();
             }
             if waiting.is_wanted() {
                 return true;
@@ -235,7 +298,7 @@ impl Queue {
         let jobs = {
             let mut waiting = self.lock();
             waiting.closed = true;
-            std::mem::take(&mut waiting.jobs)
+            std::mem::take(&mut waiting.batch.jobs)
         };
         for job in jobs {
             job.refuse(why.clone());

@@ -41,7 +41,7 @@ CREATE INDEX events ON records(idx) WHERE request IS NULL;
 ";
 
 /// How long a statement waits for a lock that another program holds.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Makes the tables in an empty file.
 pub(crate) fn create(path: &Path) -> rusqlite::Result<()> {

@@ -3,19 +3,18 @@
 //! The text is `serde_json`'s own, without white space. What else it may be is
 //! not judged here: whoever calls this reads the result again.
 
-use std::ops::Range;
+use std::borrow::Cow;
 
 /// The same JSON with all members in the order of their names' bytes. `None` for
 /// what is cut off in the middle.
 pub(crate) fn sorted(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
     let mut sorter = Sorter {
         text: text.as_bytes(),
         at: 0,
     };
-    sorter.value(&mut out)?;
+    let sorted = sorter.value()?.into_owned();
     // Pieces of UTF-8 that were cut at ASCII bytes.
-    String::from_utf8(out).ok()
+    String::from_utf8(sorted).ok()
 }
 
 struct Sorter<'t> {
@@ -23,76 +22,80 @@ struct Sorter<'t> {
     at: usize,
 }
 
+/// A value: as it stands, where it is in order; nearly all are.
+type Value<'t> = Cow<'t, [u8]>;
+
 impl<'t> Sorter<'t> {
     fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
 
-    /// Appends the value that begins here.
-    fn value(&mut self, out: &mut Vec<u8>) -> Option<()> {
+    /// The value that begins here.
+    fn value(&mut self) -> Option<Value<'t>> {
         match self.peek()? {
-            b'{' => self.object(out),
-            b'[' => self.array(out),
-            b'"' => {
-                out.extend_from_slice(self.string()?);
-                Some(())
-            }
+            b'{' => self.object(),
+            b'[' => self.array(),
+            b'"' => self.string().map(Cow::Borrowed),
             _ => {
                 let rest = self.text.get(self.at..)?;
                 let ends = |b: &u8| matches!(b, b',' | b']' | b'}');
                 let word = rest.get(..rest.iter().position(ends).unwrap_or(rest.len()))?;
-                out.extend_from_slice(word);
                 self.at += word.len();
-                Some(())
+                Some(Cow::Borrowed(word))
             }
         }
     }
 
-    fn object(&mut self, out: &mut Vec<u8>) -> Option<()> {
-        let mut members: Vec<(&'t [u8], Range<usize>)> = Vec::with_capacity(20);
-        let mut values = Vec::new();
+    fn object(&mut self) -> Option<Value<'t>> {
+        let from = self.at;
+        let mut members: Vec<(&'t [u8], Value<'t>)> = Vec::with_capacity(20);
         self.at += 1;
         while self.peek()? != b'}' {
             let name = self.string()?;
             // The colon.
             self.at += 1;
-            let from = values.len();
-            self.value(&mut values)?;
-            members.push((name, from..values.len()));
+            members.push((name, self.value()?));
             self.skip_comma()?;
         }
         self.at += 1;
         // Between quotes: a name that begins another comes first all the same,
         // because a quote is less than any letter, digit or underscore.
+        let in_order = members.is_sorted_by_key(|(name, _)| *name);
+        if in_order && members.iter().all(|(_, value)| is_as_it_stood(value)) {
+            return self.text.get(from..self.at).map(Cow::Borrowed);
+        }
         members.sort_by_key(|(name, _)| *name);
+        let mut out = Vec::with_capacity(self.at - from);
         out.push(b'{');
-        for (n, (name, value)) in members.into_iter().enumerate() {
+        for (n, (name, value)) in members.iter().enumerate() {
             if n > 0 {
                 out.push(b',');
             }
             out.extend_from_slice(name);
             out.push(b':');
-            out.extend_from_slice(values.get(value)?);
+            out.extend_from_slice(value);
         }
         out.push(b'}');
-        Some(())
+        Some(Cow::Owned(out))
     }
 
-    fn array(&mut self, out: &mut Vec<u8>) -> Option<()> {
-        let mut first = true;
+    fn array(&mut self) -> Option<Value<'t>> {
+        let from = self.at;
+        let mut values: Vec<Value<'t>> = Vec::new();
         self.at += 1;
-        out.push(b'[');
         while self.peek()? != b']' {
-            if !first {
-                out.push(b',');
-            }
-            first = false;
-            self.value(out)?;
+            values.push(self.value()?);
             self.skip_comma()?;
         }
         self.at += 1;
+        if values.iter().all(is_as_it_stood) {
+            return self.text.get(from..self.at).map(Cow::Borrowed);
+        }
+        let mut out = Vec::with_capacity(self.at - from);
+        out.push(b'[');
+        out.extend_from_slice(&values.join(&b','));
         out.push(b']');
-        Some(())
+        Some(Cow::Owned(out))
     }
 
     fn skip_comma(&mut self) -> Option<()> {
@@ -118,6 +121,10 @@ impl<'t> Sorter<'t> {
             }
         }
     }
+}
+
+fn is_as_it_stood(value: &Value<'_>) -> bool {
+    matches!(value, Cow::Borrowed(_))
 }
 
 #[cfg(test)]

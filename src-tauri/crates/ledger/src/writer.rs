@@ -5,16 +5,18 @@ use crate::columns::Columns;
 use crate::error::{LedgerError, words};
 use crate::keeper::Keeper;
 use crate::note::HeadSigner;
-use crate::queue::{Job, Prepared};
+use crate::queue::{Batch, Entry, Job, Prepared};
 use crate::receipt::Receipt;
 use crate::recovery;
+use crate::schema;
 use crate::shared::Shared;
 use crate::state::State;
 use crate::tree::Peaks;
-use countersign_model::{AuditRecord, Event, Recorded};
+use countersign_model::{AuditRecord, Digest, Event, Recorded};
 use rusqlite::{Connection, ffi, params};
 use std::fs::File;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tlog_tiles::Hash;
 
 /// How many jobs one transaction holds at most.
@@ -22,7 +24,7 @@ const LARGEST_BATCH: usize = 2048;
 /// After so many records the head is signed again.
 const CHECKPOINT_EVERY: u64 = 1000;
 
-/// What the thread owns. Nothing else writes to the database.
+/// What only one thread at a time has. Nothing else writes to the database.
 pub(crate) struct Writer {
     pub(crate) db: Connection,
     pub(crate) peaks: Peaks,
@@ -36,6 +38,14 @@ pub(crate) struct Writer {
     pub(crate) keeper: Keeper,
     /// Held until everything else is closed.
     pub(crate) lock: File,
+}
+
+/// Whether a transaction was begun already, by whoever has the turn, and whether
+/// it must survive loss of power.
+#[derive(Debug, Clone, Copy)]
+enum Begun {
+    Already,
+    Not { full: bool },
 }
 
 /// What became of a job in a transaction that was committed.
@@ -52,7 +62,10 @@ enum Fate {
 
 /// A committed transaction: a fate for each job, and the records that the writer
 /// added by itself.
-type Committed = (Vec<Fate>, Vec<(u64, Prepared)>);
+type Committed = (Vec<Fate>, Vec<News>);
+
+/// A record that was committed, with its place and leaf hash.
+type News = (u64, Digest, AuditRecord);
 
 /// Why a transaction could not be committed, in words. Latches.
 type Broken = String;
@@ -68,12 +81,7 @@ impl Writer {
                 break;
             };
             // Taken with the writer in hand, so that records keep their order.
-            let mut jobs = shared.queue.take();
-            while !jobs.is_empty() {
-                let rest = jobs.split_off(jobs.len().min(LARGEST_BATCH));
-                writer.write(jobs);
-                jobs = rest;
-            }
+            writer.write(shared.queue.take());
         }
         let writer = shared.writer().take();
         if let Some(writer) = writer {
@@ -96,45 +104,98 @@ impl Writer {
         drop(lock);
     }
 
-    /// Those that come first and can do with less do not wait for the disk on
-    /// behalf of those behind them.
-    pub(crate) fn write(&mut self, mut jobs: Vec<Job>) {
-        if let Some(first_full) = jobs.iter().position(Job::is_full) {
-            if jobs[..first_full].iter().any(Job::is_awaited) {
-                let full = jobs.split_off(first_full);
-                self.commit(jobs, false);
-                jobs = full;
-            }
-            self.commit(jobs, true);
-        } else {
-            self.commit(jobs, false);
+    /// All of it, in order; then the checkpoint that is due now and then.
+    fn write(&mut self, mut batch: Batch) {
+        let Batch { jobs, text } = &mut batch;
+        while jobs.len() > LARGEST_BATCH {
+            let rest = jobs.split_off(LARGEST_BATCH);
+            self.write_some(jobs, text);
+            *jobs = rest;
         }
+        self.write_some(jobs, text);
+        self.shared.queue.give_back(batch);
         if self.peaks.size() / CHECKPOINT_EVERY > self.newest.0 / CHECKPOINT_EVERY {
             self.commit_checkpoint();
         }
     }
 
+    /// What a caller commits on its own thread, whose turn it is: without a wait
+    /// for another program, and without the checkpoint. `false` when that is not
+    /// possible now, or nothing waits.
+    pub(crate) fn write_quickly(&mut self) -> bool {
+        if self.shared.failure().is_some() || !self.begin_at_once() {
+            return false;
+        }
+        let Some(mut batch) = self.shared.queue.take_quick() else {
+            // Nothing was written; should this fail, the next transaction does.
+            drop(self.run_cached("ROLLBACK"));
+            return false;
+        };
+        let Batch { jobs, text } = &mut batch;
+        self.commit(jobs, text, Begun::Already);
+        self.shared.queue.give_back(batch);
+        true
+    }
+
+    /// Begins a transaction unless somebody would have to be waited for. What
+    /// else is wrong shows when the thread tries.
+    fn begin_at_once(&mut self) -> bool {
+        let begun = self.db.busy_timeout(Duration::ZERO).is_ok()
+            && self.sync_at_commit(false).is_ok()
+            && self.run_cached("BEGIN IMMEDIATE").is_ok();
+        self.db.busy_timeout(schema::PATIENCE).is_ok() && begun
+    }
+
+    /// Those that come first and can do with less do not wait for the disk on
+    /// behalf of those behind them.
+    fn write_some(&mut self, jobs: &mut Vec<Job>, text: &str) {
+        let first_full = jobs.iter().position(Job::is_full);
+        match first_full {
+            None if jobs.is_empty() => {}
+            None => self.commit(jobs, text, Begun::Not { full: false }),
+            Some(first) if jobs[..first].iter().any(Job::is_awaited) => {
+                let mut full = jobs.split_off(first);
+                self.commit(jobs, text, Begun::Not { full: false });
+                self.commit(&mut full, text, Begun::Not { full: true });
+            }
+            Some(_) => self.commit(jobs, text, Begun::Not { full: true }),
+        }
+    }
+
     /// One transaction for all of them, then their answers, then the news.
-    fn commit(&mut self, jobs: Vec<Job>, full: bool) {
+    fn commit(&mut self, jobs: &mut Vec<Job>, text: &str, begun: Begun) {
+        let began = Instant::now();
         let committed = match self.shared.failure() {
             Some(error) => Err(error),
             None => self
-                .transact(&jobs, full)
+                .transact(jobs, text, begun)
                 .map_err(|why| self.break_off(why)),
         };
+        if !matches!(begun, Begun::Not { full: true }) {
+            self.shared.took(began.elapsed());
+        }
         let (fates, mut news) = match committed {
             Ok(committed) => committed,
-            Err(error) => return jobs.into_iter().for_each(|job| job.refuse(error.clone())),
+            Err(error) => return jobs.drain(..).for_each(|job| job.refuse(error.clone())),
         };
         self.shared.set_size(self.peaks.size());
         self.keeper.wrote(jobs.len());
-        for (job, fate) in jobs.into_iter().zip(fates) {
+        let heard = self.shared.recorded.receiver_count() > 0;
+        for (job, fate) in jobs.drain(..).zip(fates) {
             match (job, fate) {
-                (Job::Append(prepared, _, reply), Fate::Recorded(index)) => {
-                    reply.send(Ok(Receipt::new(index, prepared.leaf, &prepared.record)));
-                    news.push((index, prepared));
+                (Job::Append(entry, _, reply), Fate::Recorded(index)) => {
+                    let receipt = Receipt::new(index, entry.leaf, &entry.record);
+                    if heard {
+                        reply.send((Ok(receipt), None));
+                        news.push((index, entry.leaf, entry.record));
+                    } else {
+                        reply.send((Ok(receipt), Some(entry.record)));
+                    }
                 }
-                (Job::Later(prepared), Fate::Recorded(index)) => news.push((index, prepared)),
+                (Job::Later(entry), Fate::Recorded(index)) if heard => {
+                    news.push((index, entry.leaf, entry.record));
+                }
+                (Job::Later(_), Fate::Recorded(_)) => {}
                 (Job::Checkpoint(reply), Fate::Signed(note)) => drop(reply.send(Ok(note))),
                 (Job::Close(_, reply), Fate::Closed) => drop(reply.send(Ok(()))),
                 (job, Fate::Refused(error)) => job.refuse(error),
@@ -153,24 +214,30 @@ impl Writer {
         error
     }
 
-    fn transact(&mut self, jobs: &[Job], full: bool) -> Result<Committed, Broken> {
+    fn transact(&mut self, jobs: &[Job], text: &str, begun: Begun) -> Result<Committed, Broken> {
         let shared = Arc::clone(&self.shared);
-        let _turn = shared.turn();
-        self.sync_at_commit(full)?;
-        self.run_cached("BEGIN IMMEDIATE")?;
+        let _turn = match begun {
+            Begun::Already => None,
+            Begun::Not { full } => {
+                let turn = shared.turn();
+                self.sync_at_commit(full)?;
+                self.run_cached("BEGIN IMMEDIATE")?;
+                Some(turn)
+            }
+        };
         let mut fates = Vec::with_capacity(jobs.len());
         let mut added = Vec::new();
         for job in jobs {
             fates.push(match job {
-                Job::Append(prepared, ..) => match self.place(prepared)? {
+                Job::Append(entry, ..) => match self.place_entry(entry, text)? {
                     Ok(index) => Fate::Recorded(index),
                     Err(refused) => Fate::Refused(refused),
                 },
-                Job::Later(prepared) => match self.place(prepared)? {
+                Job::Later(entry) => match self.place_entry(entry, text)? {
                     Ok(index) => Fate::Recorded(index),
                     Err(refused) => {
                         // Nobody waits who could be told: the trail says so.
-                        self.add(&recovery::refused(&prepared.record, &refused), &mut added)?;
+                        self.add(&recovery::refused(&entry.record, &refused), &mut added)?;
                         Fate::Refused(refused)
                     }
                 },
@@ -196,11 +263,27 @@ impl Writer {
         Ok((fates, added))
     }
 
+    fn place_entry(
+        &mut self,
+        entry: &Entry,
+        text: &str,
+    ) -> Result<Result<u64, LedgerError>, Broken> {
+        let canonical = text
+            .get(entry.canonical.clone())
+            .ok_or("a record is not in its batch")?;
+        self.place(&entry.record, canonical, entry.leaf)
+    }
+
     /// Inserts a record and its hashes. The inner error refuses this one alone;
     /// the outer one breaks the transaction.
-    fn place(&mut self, prepared: &Prepared) -> Result<Result<u64, LedgerError>, Broken> {
+    fn place(
+        &mut self,
+        record: &AuditRecord,
+        canonical: &str,
+        leaf: Digest,
+    ) -> Result<Result<u64, LedgerError>, Broken> {
         let index = self.peaks.size();
-        let columns = Columns::of_record(&prepared.record);
+        let columns = Columns::of_record(record);
         let inserted = self
             .db
             .prepare_cached(
@@ -218,8 +301,8 @@ impl Writer {
                     columns.decision,
                     columns.effects,
                     columns.operation,
-                    prepared.leaf.as_bytes(),
-                    prepared.canonical,
+                    leaf.as_bytes(),
+                    canonical,
                 ])
             });
         match inserted {
@@ -228,13 +311,13 @@ impl Writer {
             Err(rusqlite::Error::SqliteFailure(error, _))
                 if error.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE =>
             {
-                return Ok(Err(recovery::duplicate(&prepared.record)));
+                return Ok(Err(recovery::duplicate(record)));
             }
             Err(error) => return Err(words(&error)),
         }
         let (first, hashes) = self
             .peaks
-            .push(Hash(*prepared.leaf.as_bytes()))
+            .push(Hash(*leaf.as_bytes()))
             .map_err(|e| e.to_string())?;
         let mut insert = self
             .db
@@ -245,19 +328,20 @@ impl Writer {
                 .execute(params![at.cast_signed(), hash.0])
                 .map_err(|e| words(&e))?;
         }
-        self.state.apply(&prepared.record);
+        self.state.apply(record);
         Ok(Ok(index))
     }
 
     /// Places a record of the writer's own.
-    fn add(
-        &mut self,
-        record: &AuditRecord,
-        added: &mut Vec<(u64, Prepared)>,
-    ) -> Result<(), Broken> {
-        let prepared = Prepared::new(record.clone()).map_err(|e| e.to_string())?;
-        let index = self.place(&prepared)?.map_err(|e| e.to_string())?;
-        added.push((index, prepared));
+    fn add(&mut self, record: &AuditRecord, added: &mut Vec<News>) -> Result<(), Broken> {
+        let Prepared {
+            record,
+            canonical,
+            leaf,
+        } = Prepared::new(record.clone()).map_err(|e| e.to_string())?;
+        let placed = self.place(&record, &canonical, leaf)?;
+        let index = placed.map_err(|e| e.to_string())?;
+        added.push((index, leaf, record));
         Ok(())
     }
 
@@ -331,16 +415,13 @@ impl Writer {
     }
 
     /// Tells whoever listens, in the order of the ledger.
-    fn announce(&self, mut news: Vec<(u64, Prepared)>) {
-        if self.shared.recorded.receiver_count() == 0 {
-            return;
-        }
-        news.sort_unstable_by_key(|&(index, _)| index);
-        for (index, prepared) in news {
+    fn announce(&self, mut news: Vec<News>) {
+        news.sort_unstable_by_key(|&(index, ..)| index);
+        for (index, leaf, record) in news {
             let recorded = Recorded {
                 index,
-                leaf: prepared.leaf,
-                record: prepared.record,
+                leaf,
+                record,
             };
             // An error means that the last listener has just left.
             drop(self.shared.recorded.send(Arc::new(recorded)));

@@ -221,11 +221,22 @@ fn an_outcome_rides_with_the_next_commit() {
 async fn dropping_the_future_of_an_append_takes_nothing_back() {
     let place = Place::new();
     let (ledger, _) = place.open();
-    for _ in 0..50 {
-        let append = ledger.append(noted("dropped"), Durability::Full);
+    for n in 0..50 {
+        let durability = if n < 25 {
+            Durability::Full
+        } else {
+            Durability::Routine
+        };
+        let append = ledger.append(noted("dropped"), durability);
         // Polled once, which hands the record over; then dropped.
         let _ = tokio::time::timeout(Duration::ZERO, append).await;
     }
+    // Nobody comes after them who could take them along.
+    let began = Instant::now();
+    while ledger.size() < 51 && began.elapsed() < Duration::from_secs(10) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(ledger.size(), 51);
     let receipt = ledger
         .append(noted("last"), Durability::Full)
         .await
@@ -255,6 +266,45 @@ async fn after_close_every_clone_says_so() {
     // The files are free although a clone is left.
     let (_ledger, opening) = place.open();
     assert!(opening.clean);
+}
+
+#[test]
+fn event_loops_that_want_to_commit_at_once_leave_no_record_behind() {
+    let place = Place::new();
+    let (ledger, _) = place.open();
+    let loops: Vec<_> = (0..4)
+        .map(|which| {
+            let ledger = ledger.clone();
+            thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap();
+                runtime.block_on(async {
+                    let one = async |caller: u32| {
+                        for n in 0..100 {
+                            let durability = if (n + caller) % 50 == which {
+                                Durability::Full
+                            } else {
+                                Durability::Routine
+                            };
+                            let append = ledger.append(noted("x"), durability);
+                            // A record that is left behind waits for the next one's luck.
+                            let _receipt = tokio::time::timeout(Duration::from_secs(10), append)
+                                .await
+                                .unwrap()
+                                .unwrap();
+                        }
+                    };
+                    tokio::join!(one(0), one(7), one(19), one(31));
+                });
+            })
+        })
+        .collect();
+    for each in loops {
+        each.join().unwrap();
+    }
+    assert_eq!(ledger.size(), 1 + 4 * 4 * 100);
 }
 
 #[test]
