@@ -3,8 +3,8 @@ use crate::kept::Likeness;
 use crate::ladder::{Ladder, Reached};
 use crate::load;
 use crate::problem::PolicyProblem;
-use crate::slice::Slice;
-use cedar_policy::{Authorizer, Policy, Schema};
+use crate::slice::{Rule, Slice};
+use cedar_policy::{Authorizer, Schema};
 use countersign_model::{Account, AccountId, Action, Agent, AgentId, Assurance, Foreign, Verdict};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -47,7 +47,7 @@ impl Judgement {
 /// Loaded rules. To change them, load others and replace these.
 pub struct Policies {
     schema: Schema,
-    rules: Vec<Policy>,
+    rules: Vec<Rule>,
     authorizer: Authorizer,
     slices: RwLock<HashMap<(AgentId, AccountId), Arc<Slice>>>,
 }
@@ -67,6 +67,7 @@ impl Policies {
     pub fn parse(files: &[(String, String)]) -> Result<Self, Vec<PolicyProblem>> {
         let schema = load::schema()?;
         let rules = load::rules(files, &schema)?;
+        let rules = rules.into_iter().map(Rule::of).collect();
         let authorizer = Authorizer::new();
         Ok(Self {
             schema,
@@ -78,7 +79,7 @@ impl Policies {
 
     /// The ids of all rules.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.rules.iter().map(|rule| rule.id().as_ref())
+        self.rules.iter().map(|rule| rule.policy.id().as_ref())
     }
 
     /// Judges an action of an agent on an account.

@@ -26,6 +26,22 @@ pub(crate) struct Slice {
     pub(crate) kept: Kept,
 }
 
+/// A rule, and what is known of it.
+pub(crate) struct Rule {
+    pub(crate) policy: Policy,
+    /// Whether it reads of the context only an action's likeness.
+    only_likeness: bool,
+}
+
+impl Rule {
+    pub(crate) fn of(policy: Policy) -> Self {
+        Self {
+            only_likeness: reads_only_likeness(&policy),
+            policy,
+        }
+    }
+}
+
 /// What matters for one effect.
 pub(crate) struct OfEffect {
     effect: Effect,
@@ -41,7 +57,7 @@ impl Slice {
     /// # Errors
     /// When Cedar refuses an entity; said in its words.
     pub(crate) fn of(
-        rules: &[Policy],
+        rules: &[Rule],
         schema: &Schema,
         agent: &Agent,
         account: &Account,
@@ -53,11 +69,11 @@ impl Slice {
             .iter()
             .map(|g| uid("AgentGroup", g))
             .collect::<Result<_, _>>()?;
-        let matching: Vec<&Policy> = rules
-            .iter()
-            .filter(|rule| principal_matches(&rule.principal_constraint(), &principal, &groups))
-            .filter(|rule| resource_matches(&rule.resource_constraint(), &resource))
-            .collect();
+        let concerns = |rule: &&Rule| {
+            principal_matches(&rule.policy.principal_constraint(), &principal, &groups)
+                && resource_matches(&rule.policy.resource_constraint(), &resource)
+        };
+        let matching: Vec<&Rule> = rules.iter().filter(concerns).collect();
         let effects: Vec<OfEffect> = Effect::ALL
             .iter()
             .map(|e| OfEffect::of(*e, &matching))
@@ -104,19 +120,18 @@ impl Slice {
 }
 
 impl OfEffect {
-    fn of(effect: Effect, rules: &[&Policy]) -> Result<Self, String> {
+    fn of(effect: Effect, rules: &[&Rule]) -> Result<Self, String> {
         let action = uid("Action", effect.word())?;
-        let matching = rules
-            .iter()
-            .filter(|rule| match rule.action_constraint() {
-                ActionConstraint::Any => true,
-                ActionConstraint::Eq(one) => one == action,
-                // The schema has no groups of actions: an action is in itself alone.
-                ActionConstraint::In(list) => list.contains(&action),
-            })
-            .map(|rule| (*rule).clone());
-        let rules = PolicySet::from_policies(matching).map_err(|e| e.to_string())?;
-        let only_likeness = rules.policies().all(reads_only_likeness);
+        let concerns = |rule: &&&Rule| match rule.policy.action_constraint() {
+            ActionConstraint::Any => true,
+            ActionConstraint::Eq(one) => one == action,
+            // The schema has no groups of actions: an action is in itself alone.
+            ActionConstraint::In(list) => list.contains(&action),
+        };
+        let matching: Vec<&&Rule> = rules.iter().filter(concerns).collect();
+        let only_likeness = matching.iter().all(|rule| rule.only_likeness);
+        let policies = matching.iter().map(|rule| rule.policy.clone());
+        let rules = PolicySet::from_policies(policies).map_err(|e| e.to_string())?;
         Ok(Self {
             effect,
             action,
@@ -190,9 +205,10 @@ fn resource_matches(constraint: &ResourceConstraint, resource: &EntityUid) -> bo
 #[cfg(test)]
 impl Slice {
     /// The same with every rule for every effect, as if nothing were sliced.
-    pub(crate) fn with_all(mut self, rules: &[Policy]) -> Self {
+    pub(crate) fn with_all(mut self, rules: &[Rule]) -> Self {
         for part in &mut self.effects {
-            part.rules = PolicySet::from_policies(rules.iter().cloned()).unwrap();
+            let policies = rules.iter().map(|rule| rule.policy.clone());
+            part.rules = PolicySet::from_policies(policies).unwrap();
         }
         self
     }
