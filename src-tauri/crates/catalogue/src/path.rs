@@ -148,13 +148,21 @@ impl Template {
         }
     }
 
+    /// The least number of segments that it takes.
+    pub(crate) const fn fixed(&self) -> usize {
+        self.fixed
+    }
+
+    /// Whether it takes so many.
+    pub(crate) const fn takes(&self, segments: usize) -> bool {
+        segments == self.fixed || (self.open && segments > self.fixed)
+    }
+
     /// Whether a path can match, without a look at its parameters. Spares most
     /// comparisons: templates differ in their length, or in a word.
     pub(crate) fn may_match(&self, path: &Segments) -> bool {
-        let segments = path.len();
         let differs = |(piece, segment): (&Piece, &String)| matches!(piece, Piece::Literal(literal) if segment != literal);
-        (segments == self.fixed || (self.open && segments > self.fixed))
-            && !self.pieces.iter().zip(&path.0).any(differs)
+        self.takes(path.len()) && !self.pieces.iter().zip(&path.0).any(differs)
     }
 
     /// What the parameters stand for, if the path matches.

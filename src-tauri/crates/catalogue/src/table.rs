@@ -85,7 +85,37 @@ pub(crate) struct Table {
     pub(crate) habits: Habits,
     /// What is looked for in every request, whichever its operation.
     pub(crate) screen: fn(&Facts<'_>, &mut Judgement),
-    entries: OnceLock<Vec<Entry>>,
+    read: OnceLock<Read>,
+}
+
+/// The text of a table, read.
+#[derive(Debug)]
+struct Read {
+    entries: Vec<Entry>,
+    /// By how many segments a path has, the entries that may fit it; the last is
+    /// for all longer ones.
+    by_length: Vec<Vec<usize>>,
+}
+
+impl Read {
+    fn of(text: &'static str) -> Self {
+        let entries: Vec<Entry> = lines(text).filter_map(Result::ok).collect();
+        let longest = entries.iter().map(|e| e.template.fixed()).max();
+        let fitting = |length| {
+            let numbered = entries.iter().enumerate();
+            let fit = numbered.filter(|(_, e)| e.template.takes(length));
+            fit.map(|(at, _)| at).collect()
+        };
+        Self {
+            by_length: (0..=longest.unwrap_or(0) + 1).map(fitting).collect(),
+            entries,
+        }
+    }
+
+    fn fitting(&self, path: &Segments) -> impl Iterator<Item = &Entry> {
+        let length = path.len().min(self.by_length.len() - 1);
+        self.by_length[length].iter().map(|&at| &self.entries[at])
+    }
 }
 
 impl Table {
@@ -100,7 +130,7 @@ impl Table {
             text,
             habits,
             screen,
-            entries: OnceLock::new(),
+            read: OnceLock::new(),
         }
     }
     /// The hosts that it describes.
@@ -110,17 +140,18 @@ impl Table {
         self.text.lines().flat_map(hosts)
     }
     /// Its operations, in the order of the text.
+    #[cfg(test)]
     pub(crate) fn entries(&self) -> &[Entry] {
-        self.entries
-            .get_or_init(|| lines(self.text).filter_map(Result::ok).collect())
+        &self.read().entries
+    }
+    fn read(&self) -> &Read {
+        self.read.get_or_init(|| Read::of(self.text))
     }
     /// The operation that says most about a request.
     pub(crate) fn find(&self, host: &str, method: &str, path: &Segments) -> Option<Found> {
         let mut best: Option<Found> = None;
-        let candidates = self
-            .entries()
-            .iter()
-            .filter(|e| e.template.may_match(path) && e.answers(host, method));
+        let fitting = self.read().fitting(path);
+        let candidates = fitting.filter(|e| e.template.may_match(path) && e.answers(host, method));
         for entry in candidates {
             let Some(params) = entry.template.matches(path) else {
                 continue;
