@@ -2,6 +2,7 @@
 //! they ask for a tunnel. There are no tunnels: CONNECT is answered, TLS ends
 //! here under the run's CA, and every request inside is judged.
 
+use crate::Lanes;
 use crate::agent::{After, Agent};
 use crate::forward;
 use crate::gate::Gate;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::LazyConfigAcceptor;
@@ -36,11 +38,32 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Where connections come from.
 pub(crate) trait Source {
     /// The next connection. Cancelling it loses none.
-    fn next(&mut self) -> impl Future<Output = io::Result<(Io, Gate)>> + Send;
+    fn next(&mut self) -> impl Future<Output = io::Result<(Arrived, Gate)>> + Send;
 }
 
-/// Serves until the run ends. Dropping the future closes every connection.
-pub(crate) async fn serve<C: Countersigner>(run: Arc<Run<C>>, mut source: impl Source) {
+/// A connection that was accepted, and is of no event loop yet.
+pub(crate) enum Arrived {
+    Unix(std::os::unix::net::UnixStream),
+    Tcp(std::net::TcpStream),
+}
+
+impl Arrived {
+    /// As one of the event loop that this is called in.
+    fn settle(self) -> io::Result<Connection> {
+        Ok(Connection::new(match self {
+            Self::Unix(stream) => Box::new(UnixStream::from_std(stream)?),
+            Self::Tcp(stream) => Box::new(TcpStream::from_std(stream)?),
+        }))
+    }
+}
+
+/// Serves until the run ends, with connections dealt out to these event loops,
+/// or on the one that this runs on. Dropping the future closes every connection.
+pub(crate) async fn serve<C: Countersigner>(
+    run: Arc<Run<C>>,
+    mut source: impl Source,
+    lanes: &Lanes,
+) {
     let mut connections = JoinSet::new();
     let mut cut = run.port.cut(&run.id);
     while run.port.run(&run.id).is_some() {
@@ -51,13 +74,19 @@ pub(crate) async fn serve<C: Countersigner>(run: Arc<Run<C>>, mut source: impl S
             }
             Some(_) = connections.join_next() => {}
             accepted = source.next() => match accepted {
-                Ok((io, gate)) if connections.len() < run.limits.connections => {
+                Ok((arrived, gate)) if connections.len() < run.limits.connections * 2 => {
                     let run = Arc::clone(&run);
-                    connections.spawn(async move { requests(&run, Connection::new(io), Via::Proxy, gate).await });
-                }
-                Ok((io, _)) if connections.len() < run.limits.connections * 2 => {
-                    let run = Arc::clone(&run);
-                    connections.spawn(async move { too_many(&run, Connection::new(io)).await });
+                    let room = connections.len() < run.limits.connections;
+                    let serve = async move {
+                        // Without a place in the event loop it is closed.
+                        let Ok(agent) = arrived.settle() else { return };
+                        if room {
+                            requests(&run, agent, Via::Proxy, gate).await;
+                        } else {
+                            too_many(&run, agent).await;
+                        }
+                    };
+                    connections.spawn_on(serve, &lanes.next());
                 }
                 Ok(_) => {}
                 // Out of descriptors, most likely: others must end first.

@@ -2,17 +2,16 @@
 //! no token: who is let in there is the run. An agent that nobody launched comes
 //! by a port that every process of the user reaches, so it must know a token.
 
-use crate::accept::Source;
+use crate::accept::{Arrived, Source};
 use crate::head::Head;
 use crate::port::Port;
-use crate::wire::Io;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_broker::Secret;
 use std::io;
 use std::sync::Arc;
 use subtle::ConstantTimeEq as _;
-use tokio::net::{TcpStream, UnixListener};
+use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 
 /// What a connection must show before its first request is read further.
@@ -70,15 +69,15 @@ impl Doors {
 }
 
 impl Source for Doors {
-    async fn next(&mut self) -> io::Result<(Io, Gate)> {
+    async fn next(&mut self) -> io::Result<(Arrived, Gate)> {
         loop {
             // Not biased, so that neither way keeps the other waiting.
             tokio::select! {
                 accepted = self.socket.accept() => {
-                    return Ok((Box::new(accepted?.0), Gate::Open));
+                    return Ok((Arrived::Unix(accepted?.0.into_std()?), Gate::Open));
                 }
                 accepted = by_port(self.port.as_mut()) => {
-                    return Ok((Box::new(accepted?), Gate::Open));
+                    return Ok((Arrived::Tcp(accepted?), Gate::Open));
                 }
                 port = handed(self.to_come.as_mut()) => {
                     self.port = port;
@@ -89,7 +88,7 @@ impl Source for Doors {
     }
 }
 
-async fn by_port(port: Option<&mut Port>) -> io::Result<TcpStream> {
+async fn by_port(port: Option<&mut Port>) -> io::Result<std::net::TcpStream> {
     match port {
         Some(port) => port.accept().await,
         None => std::future::pending().await,
@@ -111,9 +110,9 @@ pub(crate) struct Loopback {
 }
 
 impl Source for Loopback {
-    async fn next(&mut self) -> io::Result<(Io, Gate)> {
+    async fn next(&mut self) -> io::Result<(Arrived, Gate)> {
         let stream = self.port.accept().await?;
-        Ok((Box::new(stream), Gate::Token(Arc::clone(&self.token))))
+        Ok((Arrived::Tcp(stream), Gate::Token(Arc::clone(&self.token))))
     }
 }
 

@@ -67,13 +67,34 @@ pub use run::RunGateway;
 
 use countersign_broker::{Countersigner, Secret};
 use std::sync::Arc;
-use tokio::net::{TcpListener, UnixListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::net::UnixListener;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-/// The gateway: what all runs share, which is the system's list of CAs.
+/// The gateway: what all runs share, which is the system's list of CAs, and the
+/// event loops that their connections are dealt out to.
 #[derive(Debug, Clone, Default)]
 pub struct Gateway {
     roots: Arc<dial::Roots>,
+    lanes: Lanes,
+}
+
+/// Event loops, and whose turn it is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lanes {
+    all: Arc<[Handle]>,
+    turn: Arc<AtomicUsize>,
+}
+
+impl Lanes {
+    /// Where the next connection goes: to each in turn, or where this is called.
+    pub(crate) fn next(&self) -> Handle {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let count = self.all.len().max(1);
+        let lane = self.all.get(turn % count);
+        lane.cloned().unwrap_or_else(Handle::current)
+    }
 }
 
 impl Gateway {
@@ -81,6 +102,20 @@ impl Gateway {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A gateway whose connections are dealt out to these event loops of one
+    /// thread each. A connection stays on its own, and so does what is opened
+    /// upstream for it: to change threads costs more than to answer a request.
+    #[must_use]
+    pub fn on(lanes: Vec<Handle>) -> Self {
+        Self {
+            lanes: Lanes {
+                all: lanes.into(),
+                turn: Arc::default(),
+            },
+            ..Self::default()
+        }
     }
 
     /// Serves a run on its socket, and on its port once that comes: whoever
@@ -93,29 +128,21 @@ impl Gateway {
         gateway: RunGateway<C>,
     ) {
         let run = Arc::new(run::Run::new(gateway, Arc::clone(&self.roots)));
-        accept::serve(run, gate::Doors::new(listener, port)).await;
+        accept::serve(run, gate::Doors::new(listener, port), &self.lanes).await;
     }
 
-    /// Serves an agent that is not contained, on a loopback (IPv4) listener.
-    /// Peers must belong to `uid` by the kernel's table, and show `token` in
-    /// `Proxy-Authorization`, as Bearer or as the password of Basic
-    /// (`http://agent:TOKEN@127.0.0.1:PORT`). Linux only: elsewhere nobody's
-    /// uid can be told, so nobody is let in.
+    /// Serves an agent that is not contained, on a port of its own. Its clients
+    /// show `token` in `Proxy-Authorization`, as Bearer or as the password of Basic
+    /// (`http://agent:TOKEN@127.0.0.1:PORT`). Linux only: elsewhere nobody's uid can
+    /// be told, so nobody is let in.
     pub async fn serve_tcp<C: Countersigner>(
         &self,
-        listener: TcpListener,
+        port: Port,
         gateway: RunGateway<C>,
         token: Secret,
-        uid: u32,
     ) {
         let run = Arc::new(run::Run::new(gateway, Arc::clone(&self.roots)));
-        accept::serve(
-            run,
-            gate::Loopback {
-                port: Port::of_user(listener, uid),
-                token: Arc::new(token),
-            },
-        )
-        .await;
+        let token = Arc::new(token);
+        accept::serve(run, gate::Loopback { port, token }, &self.lanes).await;
     }
 }

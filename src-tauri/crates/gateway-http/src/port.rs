@@ -3,24 +3,54 @@
 //! A run's port is made by the run's launcher, in the run's own network where it
 //! has one, and handed over as a listening socket. The listener is handed over
 //! and not each connection: what is accepted here is made here, so that nobody
-//! else holds its file description and could, say, make it block this process.
+//! else holds its file description. Of the listener's somebody may have kept a
+//! copy, and may make it block whoever accepts: that is a thread which does
+//! nothing else, one for each port.
 
+use rustix::event::{PollFd, PollFlags, poll};
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use tokio::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How many accepted connections wait to be taken; further ones wait in the
+/// listener's queue.
+const WAITING: usize = 16;
+/// What the thread that accepts needs: next to nothing.
+const STACK: usize = 64 << 10;
+/// After a failure: out of descriptors, most likely.
+const REST: Duration = Duration::from_millis(50);
 
 /// A listener on loopback. Dropping it closes the port.
 pub struct Port {
-    listener: TcpListener,
+    arriving: mpsc::Receiver<(TcpStream, SocketAddr)>,
     callers: Callers,
     /// The connection that is being asked about. It lies here so that it is not
     /// lost when nobody waits for the answer any more.
     asked: Option<Asked>,
+    _open: Open,
 }
 
 type Asked = Pin<Box<dyn Future<Output = Option<TcpStream>> + Send>>;
+
+/// The port, open. Dropped, it is closed, and its thread ends.
+struct Open {
+    listener: Arc<TcpListener>,
+    closed: Arc<AtomicBool>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.closed.store(true, Ordering::SeqCst);
+        // Wakes whoever accepts, also where a copy of the listener lives on.
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+    }
+}
 
 /// Who may connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +64,6 @@ enum Callers {
 impl std::fmt::Debug for Port {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Port")
-            .field("listener", &self.listener)
             .field("callers", &self.callers)
             .finish_non_exhaustive()
     }
@@ -52,26 +81,39 @@ impl Port {
     pub async fn handed_over(socket: OwnedFd, contained: bool, uid: u32) -> io::Result<Self> {
         let (listener, inode) =
             checked(socket).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
-        let listener = TcpListener::from_std(listener)?;
         let callers = if contained && !is_of_this_network(inode).await? {
             Callers::Anyone
         } else {
             only(uid)
         };
-        Ok(Self::new(listener, callers))
+        Self::open(listener, callers)
     }
 
     /// A listener of this process's own, for processes of `uid`.
-    pub(crate) fn of_user(listener: TcpListener, uid: u32) -> Self {
-        Self::new(listener, Callers::Only(uid))
+    ///
+    /// # Errors
+    /// When no thread can be had.
+    pub fn of_user(listener: TcpListener, uid: u32) -> io::Result<Self> {
+        Self::open(listener, Callers::Only(uid))
     }
 
-    fn new(listener: TcpListener, callers: Callers) -> Self {
-        Self {
-            listener,
+    fn open(listener: TcpListener, callers: Callers) -> io::Result<Self> {
+        let open = Open {
+            listener: Arc::new(listener),
+            closed: Arc::default(),
+        };
+        let (listener, closed) = (Arc::clone(&open.listener), Arc::clone(&open.closed));
+        let (to, arriving) = mpsc::channel(WAITING);
+        thread::Builder::new()
+            .name("port".into())
+            .stack_size(STACK)
+            .spawn(move || accept_all(&listener, &closed, &to))?;
+        Ok(Self {
+            arriving,
             callers,
             asked: None,
-        }
+            _open: open,
+        })
     }
 
     /// The next connection of somebody who may connect. Cancelling it loses none.
@@ -85,9 +127,8 @@ impl Port {
                     return Ok(stream);
                 }
             }
-            let (stream, peer) = self.listener.accept().await?;
-            // Heads and small replies are not to wait for an acknowledgement.
-            let _ = stream.set_nodelay(true);
+            let arrived = self.arriving.recv().await;
+            let (stream, peer) = arrived.ok_or(io::ErrorKind::BrokenPipe)?;
             match self.callers {
                 Callers::Anyone => return Ok(stream),
                 Callers::Only(uid) => {
@@ -97,6 +138,48 @@ impl Port {
         }
     }
 }
+
+/// Accepts until the port is closed. Whatever holds it up holds up nobody else.
+fn accept_all(
+    listener: &TcpListener,
+    closed: &AtomicBool,
+    to: &mpsc::Sender<(TcpStream, SocketAddr)>,
+) {
+    while !closed.load(Ordering::SeqCst) {
+        // By the listener's flags, accepting waits or does not: so it is waited
+        // for here.
+        let mut ready = [PollFd::new(listener, PollFlags::IN)];
+        let arrived = poll(&mut ready, LOOK_AGAIN.as_ref())
+            .map_err(io::Error::from)
+            .and_then(|_| listener.accept())
+            .and_then(|(stream, peer)| {
+                stream.set_nonblocking(true)?;
+                // Heads and small replies are not to wait for an acknowledgement.
+                stream.set_nodelay(true)?;
+                Ok((stream, peer))
+            });
+        match arrived {
+            Ok(arrived) => {
+                if to.blocking_send(arrived).is_err() {
+                    return;
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => thread::sleep(REST),
+        }
+    }
+}
+
+/// Linux wakes whoever accepts when the port is closed; elsewhere it is looked
+/// for now and again.
+const LOOK_AGAIN: Option<rustix::event::Timespec> = if cfg!(target_os = "linux") {
+    None
+} else {
+    Some(rustix::event::Timespec {
+        tv_sec: 0,
+        tv_nsec: 500_000_000,
+    })
+};
 
 /// Only that user, where the kernel tells whose a connection is. Elsewhere
 /// whoever is on the machine may connect to a run's port; such a run is not
@@ -109,8 +192,8 @@ fn only(uid: u32) -> Callers {
     }
 }
 
-/// The socket as a listener that never blocks, and its inode.
-fn checked(socket: OwnedFd) -> io::Result<(std::net::TcpListener, u64)> {
+/// The socket as a listener, and its inode.
+fn checked(socket: OwnedFd) -> io::Result<(TcpListener, u64)> {
     use rustix::net::{SocketType, sockopt};
     let no = |what| Err(io::Error::other(what));
     if sockopt::socket_type(&socket)? != SocketType::STREAM {
@@ -126,12 +209,11 @@ fn checked(socket: OwnedFd) -> io::Result<(std::net::TcpListener, u64)> {
         return no("it does not listen");
     }
     let inode = rustix::fs::fstat(&socket)?.st_ino;
-    let listener = std::net::TcpListener::from(socket);
+    let listener = TcpListener::from(socket);
     match listener.local_addr()? {
         SocketAddr::V4(address) if address.ip().is_loopback() => {}
         _ => return no("it is not bound to a loopback address"),
     }
-    listener.set_nonblocking(true)?;
     Ok((listener, inode))
 }
 

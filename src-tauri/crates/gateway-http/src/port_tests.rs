@@ -3,6 +3,7 @@ use std::net::{TcpListener as Blocking, UdpSocket};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 fn me() -> u32 {
@@ -62,15 +63,26 @@ async fn a_port_in_this_network_is_for_its_user_whatever_is_said_of_the_run() {
 }
 
 #[tokio::test]
-async fn a_listener_that_would_block_does_not() {
+async fn whoever_keeps_a_copy_and_makes_it_block_holds_up_nobody() {
     let socket = listener();
-    socket.set_nonblocking(false).unwrap();
+    let address = socket.local_addr().unwrap();
     let copy = socket.try_clone().unwrap();
     let mut port = Port::handed_over(socket.into(), false, me()).await.unwrap();
-    let waiting = timeout(Duration::from_millis(50), port.accept()).await;
-    assert!(waiting.is_err());
-    let flags = rustix::fs::fcntl_getfl(&copy).unwrap();
-    assert!(flags.contains(rustix::fs::OFlags::NONBLOCK));
+    for blocking in [true, false, true] {
+        copy.set_nonblocking(!blocking).unwrap();
+        let _client = TcpStream::connect(address).await.unwrap();
+        port.accept().await.unwrap();
+        // On this very thread: would it be held up, it could not tell the time.
+        let waiting = timeout(Duration::from_millis(50), port.accept()).await;
+        assert!(waiting.is_err());
+    }
+    drop(port);
+    let refused = async {
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), refused).await.unwrap();
 }
 
 #[tokio::test]
@@ -115,7 +127,7 @@ async fn a_connection_is_not_lost_when_nobody_waits_while_its_owner_is_looked_up
 
 #[tokio::test]
 async fn the_kernel_says_whose_a_loopback_connection_is() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap())
         .await
         .unwrap();

@@ -12,7 +12,7 @@ use crate::upstream::{Exchange, Failed};
 use crate::wire::{write_fields, write_status};
 use bytes::{Bytes, BytesMut};
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use std::future::poll_fn;
 use std::io::Write as _;
 use std::sync::atomic::Ordering;
@@ -23,29 +23,29 @@ use tokio::time::timeout;
 /// Reply headers that never reach an agent: hop-by-hop, credentials and the
 /// asking for them, what would outlive the run or lead around the gateway, and
 /// the header by which our own answers are known.
-const STRIPPED: &[&str] = &[
-    "alt-svc",
-    "authentication-info",
-    "clear-site-data",
-    "connection",
-    "countersign-request",
-    "keep-alive",
-    "nel",
-    "proxy-authenticate",
-    "proxy-authentication-info",
-    "proxy-connection",
-    "public-key-pins",
-    "public-key-pins-report-only",
-    "report-to",
-    "reporting-endpoints",
-    "set-cookie",
-    "set-cookie2",
-    "strict-transport-security",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "www-authenticate",
+static STRIPPED: [HeaderName; 22] = [
+    header::ALT_SVC,
+    HeaderName::from_static("authentication-info"),
+    HeaderName::from_static("clear-site-data"),
+    header::CONNECTION,
+    HeaderName::from_static("countersign-request"),
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("nel"),
+    header::PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-authentication-info"),
+    HeaderName::from_static("proxy-connection"),
+    header::PUBLIC_KEY_PINS,
+    header::PUBLIC_KEY_PINS_REPORT_ONLY,
+    HeaderName::from_static("report-to"),
+    HeaderName::from_static("reporting-endpoints"),
+    header::SET_COOKIE,
+    HeaderName::from_static("set-cookie2"),
+    header::STRICT_TRANSPORT_SECURITY,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::WWW_AUTHENTICATE,
 ];
 
 /// A gzip byte stands for at most 1032 others, so that no step of undoing it
@@ -283,11 +283,10 @@ fn strip(headers: &mut HeaderMap) {
                 .map(|token| token.trim().to_ascii_lowercase())
         })
         .collect();
-    for name in nominated
-        .iter()
-        .map(String::as_str)
-        .chain(STRIPPED.iter().copied())
-    {
+    for name in nominated {
+        headers.remove(name.as_str());
+    }
+    for name in &STRIPPED {
         headers.remove(name);
     }
 }

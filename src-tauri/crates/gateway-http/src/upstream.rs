@@ -20,6 +20,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
@@ -63,8 +64,13 @@ pub(crate) struct Route {
 /// The upstream connections of one run.
 pub(crate) struct Upstreams {
     dialler: Dialler,
-    idle: Mutex<HashMap<Route, Vec<(Conn, Instant)>>>,
+    /// By the thread whose event loop they belong to: used on another, each of
+    /// their bytes would wake both.
+    idle: Mutex<HashMap<ThreadId, Idle>>,
 }
+
+/// Connections by where they go, each with the time since when it idles.
+type Idle = HashMap<Route, Vec<(Conn, Instant)>>;
 
 impl Upstreams {
     pub(crate) fn new(roots: Arc<Roots>) -> Self {
@@ -134,6 +140,7 @@ impl Upstreams {
                 .idle
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
+                .get_mut(&thread::current().id())?
                 .get_mut(route)?
                 .pop()?;
             if since.elapsed() < IDLE_LIFE && conn.is_alive().await {
@@ -149,11 +156,14 @@ impl Upstreams {
         };
         if conn.is_alive().await {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            idle.retain(|_, conns| {
-                conns.retain(|(_, since)| since.elapsed() < IDLE_LIFE);
-                !conns.is_empty()
-            });
-            let conns = idle.entry(route).or_default();
+            for idle in idle.values_mut() {
+                idle.retain(|_, conns| {
+                    conns.retain(|(_, since)| since.elapsed() < IDLE_LIFE);
+                    !conns.is_empty()
+                });
+            }
+            let here = idle.entry(thread::current().id()).or_default();
+            let conns = here.entry(route).or_default();
             if conns.len() < MOST_IDLE {
                 conns.push((conn, Instant::now()));
             }

@@ -152,7 +152,11 @@ fn talk(authority: &Arc<Authority>, runtime: &Handle, ours: UnixStream) -> io::R
     let attached = Attached {
         authority,
         id,
-        news: runtime.spawn(timeline::tell(broker.clone(), to.clone())),
+        news: runtime.spawn(timeline::tell(
+            broker.clone(),
+            broker.ledger().subscribe(),
+            to.clone(),
+        )),
     };
     let writer = std::thread::Builder::new()
         .name("desktop-writer".into())

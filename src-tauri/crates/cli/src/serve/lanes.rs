@@ -1,7 +1,5 @@
 //! Where gateways run: threads of their own, each with an event loop, so that
 //! whatever agents do never keeps the control socket and the surfaces waiting.
-//! A run stays on one of them: nothing of a request changes threads, which
-//! costs more than to answer it, and no run keeps more than one busy.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +29,12 @@ impl Lanes {
         })
     }
 
-    /// The lane of the next run: each in turn.
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<Handle> {
+        self.all.clone()
+    }
+
+    /// Where the next run's connections are accepted: each in turn.
     pub(super) fn next(&self) -> Handle {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         self.all[turn % self.all.len()].clone()

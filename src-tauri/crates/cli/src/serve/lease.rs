@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::unix::ReadHalf;
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -266,11 +266,8 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
                 ca_file: ca_file.to_string_lossy().into_owned(),
             });
             let (token, uid) = (Secret::new(door.token.into_bytes()), nix::unistd::getuid());
-            let listener = {
-                let _there = lane.enter();
-                TcpListener::from_std(door.listener).map_err(|e| ended(&e))?
-            };
-            lane.spawn(async move { http.serve_tcp(listener, gateway, token, uid.as_raw()).await })
+            let port = Port::of_user(door.listener, uid.as_raw()).map_err(|e| ended(&e))?;
+            lane.spawn(async move { http.serve_tcp(port, gateway, token).await })
         }
     });
     let reply = Reply::RunBegun(Box::new(RunBegun {
@@ -343,9 +340,7 @@ impl Door {
         getrandom::fill(&mut random)
             .map_err(|e| failed(format!("The run could not be begun: {e}")))?;
         for port in first..=first.saturating_add(Self::PORTS - 1) {
-            if let Ok(listener) = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-                && listener.set_nonblocking(true).is_ok()
-            {
+            if let Ok(listener) = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
                 return Ok(Self {
                     listener,
                     port,

@@ -94,15 +94,16 @@ async fn run(opened: open::Opened, options: &Options) -> Result<ExitCode, String
         seal_key,
         notes,
     } = opened;
+    let lanes = lanes::Lanes::open()
+        .map_err(|e| format!("The gateways' threads could not be started: {e}"))?;
     let authority = Arc::new(Authority {
         home,
         install,
         broker,
         seal_key,
         since: crate::say::now(),
-        http: Gateway::new(),
-        lanes: lanes::Lanes::open()
-            .map_err(|e| format!("The gateways' threads could not be started: {e}"))?,
+        http: Gateway::on(lanes.all()),
+        lanes,
         accepting: tokio::sync::Mutex::default(),
         launchers: lease::Launchers::default(),
         end: Notify::new(),

@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 use tokio::net::UnixStream;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 
 const DEFAULT_LIMIT: u32 = 100;
 /// Entries that are given at once must fit into one frame.
@@ -109,8 +109,11 @@ fn changed(broker: &Broker, recorded: &Recorded) -> Option<TimelineEntry> {
 /// Tells a surface of each new entry, worked out on a thread that may read the
 /// disk. Under load some are left out: the timeline has them all, and what the
 /// human is asked must find room.
-pub(super) async fn tell(broker: Broker, to: mpsc::WeakSender<ToSurface>) {
-    let mut records = broker.ledger().subscribe();
+pub(super) async fn tell(
+    broker: Broker,
+    mut records: broadcast::Receiver<Arc<Recorded>>,
+    to: mpsc::WeakSender<ToSurface>,
+) {
     loop {
         let recorded = match records.recv().await {
             Ok(recorded) => recorded,

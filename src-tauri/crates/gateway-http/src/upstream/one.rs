@@ -18,7 +18,8 @@ use std::time::Duration;
 /// A connection with no exchange on it.
 pub(super) struct Conn {
     sender: SendRequest<UpBody>,
-    driver: Connection<TokioIo<Counted>, UpBody>,
+    /// Apart, for it is large, and the rest goes from hand to hand.
+    driver: Box<Connection<TokioIo<Counted>, UpBody>>,
     ended: bool,
     wrote: Arc<AtomicU64>,
 }
@@ -33,7 +34,7 @@ impl Conn {
             .map_err(|_| Failed::NotSent("The connection could not be set up."))?;
         Ok(Self {
             sender,
-            driver,
+            driver: Box::new(driver),
             ended: false,
             wrote,
         })
@@ -41,7 +42,7 @@ impl Conn {
 
     /// Moves bytes in both directions, as far as that goes now.
     fn drive(&mut self, cx: &mut Context<'_>) {
-        if !self.ended && Pin::new(&mut self.driver).poll(cx).is_ready() {
+        if !self.ended && Pin::new(&mut *self.driver).poll(cx).is_ready() {
             self.ended = true;
         }
     }

@@ -4,13 +4,13 @@ use crate::fake::Plan;
 use crate::upstream::{ok, says};
 use crate::world::{HOST, World, limits, random_text, until};
 use countersign_broker::Secret;
-use countersign_gateway_http::{Gateway, RunCa, RunGateway};
+use countersign_gateway_http::{Gateway, Port, RunCa, RunGateway};
 use countersign_model::RunId;
+use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::task::JoinHandle;
 
@@ -32,7 +32,7 @@ impl Loopback {
         let run_ca = RunCa::for_accounts(&world.fake.accounts.lock().unwrap()).unwrap();
         let ca = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(ca.path(), run_ca.cert_pem()).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy = listener.local_addr().unwrap().to_string();
         let run = RunGateway {
             run: RunId::from_random([2; 8]),
@@ -43,7 +43,8 @@ impl Loopback {
         };
         let uid = std::fs::metadata("/proc/self").unwrap().uid();
         let token = Secret::new(token.as_bytes().to_vec());
-        let serve = async move { Gateway::new().serve_tcp(listener, run, token, uid).await };
+        let port = Port::of_user(listener, uid).unwrap();
+        let serve = async move { Gateway::new().serve_tcp(port, run, token).await };
         Self {
             proxy,
             ca,

@@ -13,9 +13,10 @@ use countersign_model::{
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::UnixListener;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -82,6 +83,21 @@ pub fn limits() -> Limits {
     }
 }
 
+/// Event loops on threads of their own, as the authority has them.
+fn lanes() -> Vec<Handle> {
+    static LANES: OnceLock<Vec<Handle>> = OnceLock::new();
+    let open = |_| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let handle = runtime.handle().clone();
+        std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+        handle
+    };
+    LANES.get_or_init(|| (0..2).map(open).collect()).clone()
+}
+
 impl World {
     pub async fn new() -> Self {
         Self::with(limits(), |_| {}).await
@@ -142,7 +158,7 @@ impl World {
             spool: folder.path().to_owned(),
         };
         let (port, to_come) = oneshot::channel();
-        let serve = async move { Gateway::new().serve_run(listener, to_come, run).await };
+        let serve = async move { Gateway::on(lanes()).serve_run(listener, to_come, run).await };
         let gateway = tokio::spawn(serve);
         Self {
             fake,
