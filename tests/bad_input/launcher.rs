@@ -97,6 +97,27 @@ print('end', over(lease), flush=True)
 sys.stdin.readline()
 "#;
 
+/// Begins runs until no more are begun, says so, and when all of them are over.
+const CROWD: &str = r#"
+import json, socket, struct, sys
+def ask():
+    lease = socket.socket(socket.AF_UNIX)
+    lease.connect(sys.argv[1])
+    text = json.dumps(dict(ask='begin-run', agent='inbox-bot', task='t', argv=['x'], folder='/', contained=True, loopback=False)).encode()
+    lease.sendall(struct.pack('>I', len(text)) + text)
+    length = struct.unpack('>I', lease.recv(4, socket.MSG_WAITALL))[0]
+    return lease, json.loads(lease.recv(length, socket.MSG_WAITALL))
+leases = []
+while len(leases) < 1000:
+    lease, reply = ask()
+    if reply['reply'] != 'run-begun':
+        print(len(leases), reply.get('sentence'), flush=True)
+        break
+    leases.append(lease)
+told = sum(1 for lease in leases if lease.recv(1))
+print(told, 'told', flush=True)
+"#;
+
 /// What comes back from a port until its end, if it can be connected to at all.
 fn back_from(port: u16) -> io::Result<Vec<u8>> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -302,4 +323,20 @@ fn a_process_of_an_uncontained_run_hands_nothing_over() {
         "{told}"
     );
     assert_works(&scene);
+}
+
+#[test]
+fn the_stop_is_heard_while_runs_hold_every_place() {
+    let scene = Scene::start(3).unwrap();
+    let control = scene.desktop.path("run/countersign/control.sock");
+    let mut command = scene.desktop.command("python3");
+    command.args(["-c", CROWD]).arg(control);
+    let mut crowd = piped(&mut command).spawn().unwrap();
+    let mut lines = BufReader::new(crowd.stdout.take().unwrap()).lines();
+    let full = lines.next().unwrap().unwrap();
+    assert!(full.starts_with("128 Too many"), "{full}");
+    let stopped = scene.countersign(&["stop"]).unwrap();
+    assert!(stopped.status.success(), "{}", said(&stopped));
+    assert_eq!(lines.next().unwrap().unwrap(), "128 told");
+    crowd.wait().unwrap();
 }

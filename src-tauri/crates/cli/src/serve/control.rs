@@ -12,10 +12,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// So many commands at once.
+/// So many commands and runs at once.
 const CONNECTIONS: usize = 128;
+/// So many that have not said yet what they want.
+const SILENT: usize = 64;
 /// How long a peer may take to say what it wants.
 const FIRST_WORDS: Duration = Duration::from_secs(5);
 /// How far up the chain of parents a run is looked for.
@@ -36,9 +38,10 @@ pub(super) fn listen(home: &Home) -> Result<UnixListener, String> {
 
 /// Serves until the authority ends.
 pub(super) async fn serve(authority: Arc<Authority>, listener: UnixListener) {
+    let silent = Arc::new(Semaphore::new(SILENT));
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+        let Ok(silence) = Arc::clone(&silent).acquire_owned().await else {
             return;
         };
         let Ok((stream, _)) = listener.accept().await else {
@@ -46,16 +49,20 @@ pub(super) async fn serve(authority: Arc<Authority>, listener: UnixListener) {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let authority = Arc::clone(&authority);
+        let (authority, places) = (Arc::clone(&authority), Arc::clone(&places));
         tokio::spawn(async move {
             // A peer that is gone has nothing left to hear.
-            let _ = connection(&authority, stream).await;
-            drop(place);
+            let _ = connection(&authority, stream, silence, places).await;
         });
     }
 }
 
-async fn connection(authority: &Arc<Authority>, mut stream: UnixStream) -> io::Result<()> {
+async fn connection(
+    authority: &Arc<Authority>,
+    mut stream: UnixStream,
+    silence: OwnedSemaphorePermit,
+    places: Arc<Semaphore>,
+) -> io::Result<()> {
     if let Err(sentence) = may_talk(authority, &stream) {
         return wire::write(&mut stream, &failed(exit::FAILED, sentence)).await;
     }
@@ -64,7 +71,17 @@ async fn connection(authority: &Arc<Authority>, mut stream: UnixStream) -> io::R
     let Ok(Some(ask)) = asked.await.unwrap_or(Ok(None)) else {
         return Ok(());
     };
+    drop(silence);
     let broker = &authority.broker;
+    // The stop needs no place: runs may hold them all.
+    let _place = match places.try_acquire_owned() {
+        Ok(place) => Some(place),
+        Err(_) if matches!(ask, Ask::Stop { .. }) => None,
+        Err(_) => {
+            let sentence = "Too many commands and runs are under way at once. End some first.";
+            return wire::write(&mut stream, &failed(exit::FAILED, sentence)).await;
+        }
+    };
     let reply = match ask {
         Ask::Status {} => {
             // It reads files, which may lie on a disk that hangs.

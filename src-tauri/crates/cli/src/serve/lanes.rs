@@ -1,43 +1,43 @@
 //! Where gateways run: threads of their own, each with an event loop, so that
 //! whatever agents do never keeps the control socket and the surfaces waiting.
 
+use countersign_gateway_http::Gateway;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use tokio::runtime::{Builder, Handle};
 
 /// So many at most: agents wait for services and humans, not for us.
 const MOST: usize = 4;
 
-/// The threads, at least one. They end with the process.
-#[derive(Debug)]
+/// The gateway and its threads, from the first run on; until then there are
+/// none. They end with the process.
+#[derive(Debug, Default)]
 pub(crate) struct Lanes {
-    all: Vec<Handle>,
+    open: Mutex<Option<(Gateway, Vec<Handle>)>>,
     next: AtomicUsize,
 }
 
 impl Lanes {
-    /// As many as there are processors, within reason.
+    /// For the next run: the gateway, and where the run's connections are
+    /// accepted.
     ///
     /// # Errors
     /// When a thread cannot be had.
-    pub(super) fn open() -> io::Result<Self> {
-        let count = thread::available_parallelism().map_or(1, |n| n.get().min(MOST));
-        Ok(Self {
-            all: (0..count).map(lane).collect::<io::Result<_>>()?,
-            next: AtomicUsize::new(0),
-        })
-    }
-
-    /// All of them.
-    pub(super) fn all(&self) -> Vec<Handle> {
-        self.all.clone()
-    }
-
-    /// Where the next run's connections are accepted: each in turn.
-    pub(super) fn next(&self) -> Handle {
+    pub(super) fn next(&self) -> io::Result<(Gateway, Handle)> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let (gateway, lanes) = match &mut *open {
+            Some(open) => open,
+            None => {
+                let count = thread::available_parallelism().map_or(1, |n| n.get().min(MOST));
+                let lanes: Vec<Handle> = (0..count).map(lane).collect::<io::Result<_>>()?;
+                open.insert((Gateway::on(lanes.clone()), lanes))
+            }
+        };
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        self.all[turn % self.all.len()].clone()
+        // There is one at least.
+        Ok((gateway.clone(), lanes[turn % lanes.len()].clone()))
     }
 }
 

@@ -221,7 +221,7 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
     let folder = RunFolder::make(&authority.home.runs().join(facts.run.as_str()))
         .map_err(|e| internal(&e))?;
     let socket = folder.0.join("gateway.sock");
-    let lane = authority.lanes.next();
+    let (http, lane) = authority.lanes.next().map_err(|e| internal(&e))?;
     let listener = {
         let _there = lane.enter();
         UnixListener::bind(&socket).map_err(|e| internal(&e))?
@@ -249,7 +249,6 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         limits: Limits::default(),
         spool: authority.home.state.clone(),
     };
-    let http = authority.http.clone();
     let mut loopback = None;
     let mut port = None;
     let serving = Serving(match door {

@@ -15,7 +15,6 @@ pub(crate) mod wire;
 
 use crate::home::Home;
 use countersign_broker::Broker;
-use countersign_gateway_http::Gateway;
 use countersign_model::{InstallId, Timestamp};
 use countersign_vault::Secret;
 use std::path::PathBuf;
@@ -45,9 +44,7 @@ pub(crate) struct Authority {
     pub(crate) broker: Broker,
     pub(crate) seal_key: Secret,
     pub(crate) since: Timestamp,
-    /// What the HTTP gateways of all runs share.
-    pub(crate) http: Gateway,
-    /// Where they run.
+    /// The HTTP gateways of all runs, and where they run.
     pub(crate) lanes: lanes::Lanes,
     /// One change of configuration at a time.
     pub(crate) accepting: tokio::sync::Mutex<()>,
@@ -94,16 +91,13 @@ async fn run(opened: open::Opened, options: &Options) -> Result<ExitCode, String
         seal_key,
         notes,
     } = opened;
-    let lanes = lanes::Lanes::open()
-        .map_err(|e| format!("The gateways' threads could not be started: {e}"))?;
     let authority = Arc::new(Authority {
         home,
         install,
         broker,
         seal_key,
         since: crate::say::now(),
-        http: Gateway::on(lanes.all()),
-        lanes,
+        lanes: lanes::Lanes::default(),
         accepting: tokio::sync::Mutex::default(),
         launchers: lease::Launchers::default(),
         end: Notify::new(),
