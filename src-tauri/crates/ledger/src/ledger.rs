@@ -5,7 +5,9 @@ use crate::read::{self, Filter};
 use crate::receipt::Receipt;
 use crate::shared::Shared;
 use countersign_model::{AuditRecord, Recorded, RequestId, Timestamp};
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{broadcast, oneshot};
@@ -84,8 +86,7 @@ impl Ledger {
                     shared: &self.inner.shared,
                     alone: true,
                 };
-                // Others that are ready come first, so that one commit is for all.
-                tokio::task::yield_now().await;
+                after_the_ready().await;
                 left.alone = false;
                 self.inner.shared.commit_here();
             }
@@ -285,6 +286,22 @@ impl std::fmt::Debug for Ledger {
             .field("failed", &self.has_failed())
             .finish()
     }
+}
+
+/// Lets those come first who are ready, so that one commit is for all. Unlike
+/// `tokio::task::yield_now` it does not ask the system for more of them, which
+/// takes two calls.
+async fn after_the_ready() {
+    let mut came = false;
+    poll_fn(|cx| {
+        if came {
+            return Poll::Ready(());
+        }
+        came = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 fn now() -> Timestamp {
