@@ -10,6 +10,7 @@ use cedar_policy::{
 };
 use countersign_model::{Account, Agent, Effect, Effects, Environment, Provider};
 use std::collections::{HashMap, HashSet};
+use std::sync::OnceLock;
 
 pub(crate) struct Slice {
     /// What it was made from: configuration can change under the same names.
@@ -29,16 +30,23 @@ pub(crate) struct Slice {
 /// A rule, and what is known of it.
 pub(crate) struct Rule {
     pub(crate) policy: Policy,
-    /// Whether it reads of the context only an action's likeness.
-    only_likeness: bool,
+    /// Found out when it is first asked for: it takes Cedar a while to say.
+    only_likeness: OnceLock<bool>,
 }
 
 impl Rule {
     pub(crate) fn of(policy: Policy) -> Self {
         Self {
-            only_likeness: reads_only_likeness(&policy),
             policy,
+            only_likeness: OnceLock::new(),
         }
+    }
+
+    /// Whether it reads of the context only an action's likeness.
+    fn only_likeness(&self) -> bool {
+        *self
+            .only_likeness
+            .get_or_init(|| reads_only_likeness(&self.policy))
     }
 }
 
@@ -129,7 +137,7 @@ impl OfEffect {
             ActionConstraint::In(list) => list.contains(&action),
         };
         let matching: Vec<&&Rule> = rules.iter().filter(concerns).collect();
-        let only_likeness = matching.iter().all(|rule| rule.only_likeness);
+        let only_likeness = matching.iter().all(|rule| rule.only_likeness());
         let policies = matching.iter().map(|rule| rule.policy.clone());
         let rules = PolicySet::from_policies(policies).map_err(|e| e.to_string())?;
         Ok(Self {
