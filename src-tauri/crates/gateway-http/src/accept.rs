@@ -313,7 +313,10 @@ async fn end_tls<C: Countersigner>(
 ) -> Option<(Io, Version)> {
     let (io, read) = agent.into_inner();
     let target = || Foreign::new(format!("CONNECT {host}"));
-    let Ok(hello) = LazyConfigAcceptor::new(Acceptor::default(), Rewound { read, io }).await else {
+    let mut acceptor = LazyConfigAcceptor::new(Acceptor::default(), Rewound { read, io });
+    let Ok(hello) = (&mut acceptor).await else {
+        // Not closed before it is recorded.
+        let _open = acceptor.take_io();
         reject(
             run,
             id,
