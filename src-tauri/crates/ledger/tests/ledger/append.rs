@@ -3,6 +3,8 @@ use countersign_ledger::verify::verify;
 use countersign_ledger::{Durability, Filter, Kind, LedgerError};
 use countersign_model::{Decision, Digest, Event};
 use std::collections::BTreeSet;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -270,41 +272,41 @@ async fn after_close_every_clone_says_so() {
 
 #[test]
 fn event_loops_that_want_to_commit_at_once_leave_no_record_behind() {
+    const LOOPS: usize = 3;
+    const ROUNDS: u64 = 1500;
     let place = Place::new();
     let (ledger, _) = place.open();
-    let loops: Vec<_> = (0..4)
-        .map(|which| {
-            let ledger = ledger.clone();
-            thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                    .unwrap();
-                runtime.block_on(async {
-                    let one = async |caller: u32| {
-                        for n in 0..100 {
-                            let durability = if (n + caller) % 50 == which {
-                                Durability::Full
-                            } else {
-                                Durability::Routine
-                            };
-                            let append = ledger.append(noted("x"), durability);
-                            // A record that is left behind waits for the next one's luck.
-                            let _receipt = tokio::time::timeout(Duration::from_secs(10), append)
-                                .await
-                                .unwrap()
-                                .unwrap();
-                        }
-                    };
-                    tokio::join!(one(0), one(7), one(19), one(31));
-                });
-            })
-        })
-        .collect();
-    for each in loops {
-        each.join().unwrap();
-    }
-    assert_eq!(ledger.size(), 1 + 4 * 4 * 100);
+    let left = AtomicBool::new(false);
+    // All at once, each with one record: whoever is left behind is taken along by
+    // nobody, for the others come again only when it is done.
+    let start = Barrier::new(LOOPS);
+    let rounds = || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        for _ in 0..ROUNDS {
+            start.wait();
+            let append = async {
+                let append = ledger.append(noted("x"), Durability::Routine);
+                tokio::time::timeout(Duration::from_secs(10), append).await
+            };
+            if !matches!(runtime.block_on(append), Ok(Ok(_))) {
+                left.store(true, Ordering::SeqCst);
+            }
+            start.wait();
+            if left.load(Ordering::SeqCst) {
+                return;
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..LOOPS {
+            scope.spawn(rounds);
+        }
+    });
+    assert!(!left.into_inner(), "a record was left behind");
+    assert_eq!(ledger.size(), 1 + LOOPS as u64 * ROUNDS);
 }
 
 #[test]
