@@ -104,6 +104,24 @@ fn calls() -> Done {
         ("typing", libc::SYS_ioctl, typing),
         ("typing-widened", libc::SYS_ioctl, typing_widened),
         ("typing-console", libc::SYS_ioctl, [0, 0x541C, 0]),
+        ("line-discipline", libc::SYS_ioctl, [0, 0x5423, 0]),
+        ("time-namespace", libc::SYS_unshare, [0x80, 0, 0]),
+        (
+            "readable-is-executable",
+            libc::SYS_personality,
+            [0x0040_0000, 0, 0],
+        ),
+        ("personality", libc::SYS_personality, [0xFFFF_FFFF, 0, 0]),
+        (
+            "sctp",
+            libc::SYS_socket,
+            [i64::from(libc::AF_INET), 1, i64::from(libc::IPPROTO_SCTP)],
+        ),
+        (
+            "udp",
+            libc::SYS_socket,
+            [i64::from(libc::AF_INET), 2, i64::from(libc::IPPROTO_UDP)],
+        ),
         (
             "user-namespace",
             libc::SYS_unshare,
@@ -134,7 +152,12 @@ fn calls() -> Done {
         ("mount", libc::SYS_mount, [0, 0, 0]),
         ("handles", libc::SYS_open_by_handle_at, [0, 0, 0]),
         ("descriptors", libc::SYS_pidfd_getfd, [0, 0, 0]),
+        ("name-to-handle", libc::SYS_name_to_handle_at, [0, 0, 0]),
         ("kernel", libc::SYS_kexec_load, [0, 0, 0]),
+        // Not on the list: these exist in the kernel, and not in a run.
+        ("old-rings", libc::SYS_io_setup, [1, 0, 0]),
+        ("hidden-memory", libc::SYS_memfd_secret, [0, 0, 0]),
+        ("call-of-the-future", 4095, [0, 0, 0]),
     ];
     for (name, call, arguments) in attempts {
         finding(name, &call_kernel(*call, *arguments));

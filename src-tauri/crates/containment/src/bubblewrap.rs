@@ -131,7 +131,7 @@ impl Launch {
         let (inner, outer) =
             terminal::arrange().map_err(ContainmentError::system("make a terminal for the run"))?;
         let console = outer.terminal_path();
-        let filter = filter::bytes()
+        let filters = filter::programs()
             .map_err(|error| ContainmentError::Setup(format!("no system call filter: {error}")))?;
         let layout = Layout::of(&Plan {
             owner: &owner,
@@ -144,7 +144,7 @@ impl Launch {
             ca_pem: &trust::pem(&certificates),
             ca_jks: &trust::jks(&certificates),
             temporary_bytes: spec.limits.memory_bytes,
-            filter: &filter,
+            filters: &filters,
             console: console.as_deref(),
         });
         let (files, options) = layout

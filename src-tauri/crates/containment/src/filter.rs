@@ -1,67 +1,17 @@
-//! The system calls that a run may not make, as a seccomp filter.
+//! The system calls that a run may make, as two seccomp filters.
 //!
-//! bubblewrap loads it just before our init begins, so that every process of
-//! the run has it, for good. Refused calls fail with `EPERM`, except where a
-//! program is to fall back to an older call (`ENOSYS`); code of another
-//! architecture is killed.
+//! bubblewrap loads them just before our init begins, so that every process of
+//! the run has them, for good. A call must pass both: the first knows calls by
+//! number (an allow-list; the rest does not exist, `ENOSYS`), the second refuses
+//! some by number or argument (`EPERM`, which outranks the first because it is
+//! loaded later: seccomp(2)). Code of another architecture is killed.
 
+use crate::calls;
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, sock_filter,
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch, sock_filter,
 };
 use std::collections::BTreeMap;
-
-/// Refused whatever their arguments are.
-const REFUSED: &[libc::c_long] = &[
-    // other processes' memory, descriptors and secrets
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_process_madvise,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_kcmp,
-    libc::SYS_add_key,
-    libc::SYS_request_key,
-    libc::SYS_keyctl,
-    // wide surfaces of the kernel
-    libc::SYS_bpf,
-    libc::SYS_perf_event_open,
-    libc::SYS_userfaultfd,
-    libc::SYS_io_uring_setup,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-    libc::SYS_fanotify_init,
-    // other views of the file system
-    libc::SYS_setns,
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_pivot_root,
-    libc::SYS_chroot,
-    libc::SYS_move_mount,
-    libc::SYS_open_tree,
-    libc::SYS_fsopen,
-    libc::SYS_fsconfig,
-    libc::SYS_fsmount,
-    libc::SYS_fspick,
-    libc::SYS_mount_setattr,
-    libc::SYS_open_by_handle_at,
-    libc::SYS_quotactl,
-    libc::SYS_swapon,
-    libc::SYS_swapoff,
-    // the machine
-    libc::SYS_kexec_load,
-    libc::SYS_kexec_file_load,
-    libc::SYS_init_module,
-    libc::SYS_finit_module,
-    libc::SYS_delete_module,
-    libc::SYS_reboot,
-    libc::SYS_acct,
-    libc::SYS_syslog,
-    libc::SYS_settimeofday,
-    libc::SYS_clock_settime,
-    libc::SYS_adjtimex,
-    libc::SYS_clock_adjtime,
-];
 
 /// Namespaces that a run may not make, as flags of clone(2) and unshare(2).
 const NAMESPACES: &[libc::c_int] = &[
@@ -74,11 +24,31 @@ const NAMESPACES: &[libc::c_int] = &[
     libc::CLONE_NEWCGROUP,
 ];
 
-/// Terminal requests that type or paste into a terminal.
-const TYPING: &[libc::c_ulong] = &[libc::TIOCSTI, TIOCLINUX];
+/// The time namespace; in clone(2) its bit belongs to the exit signal.
+const CLONE_NEWTIME: libc::c_int = 0x80;
 
-/// From `asm-generic/ioctls.h`; libc does not name it on every target.
+/// Terminal requests that type or paste into a terminal, take over the console's
+/// output, or load a line discipline of the kernel's.
+const TERMINAL: &[libc::c_ulong] = &[libc::TIOCSTI, TIOCLINUX, libc::TIOCCONS, TIOCSETD];
+
+/// From `asm-generic/ioctls.h`; libc does not name them on every target.
 const TIOCLINUX: libc::c_ulong = 0x541C;
+const TIOCSETD: libc::c_ulong = 0x5423;
+
+/// Personalities (personality(2)) that a run may take: Linux's own, 32-bit
+/// `uname`, an old version number, no address randomisation (sanitizers); and
+/// the question which one it is.
+const PERSONALITIES: &[u64] = &[0, 0x8, 0x0002_0000, 0x0002_0008, 0x0004_0000, 0xFFFF_FFFF];
+
+/// Protocols of `AF_INET` and `AF_INET6`: the default of the type, ICMP echo,
+/// TCP, UDP. Others (SCTP, DCCP, …) are little-used kernel code.
+const PROTOCOLS: &[libc::c_int] = &[
+    0,
+    libc::IPPROTO_ICMP,
+    libc::IPPROTO_TCP,
+    libc::IPPROTO_UDP,
+    libc::IPPROTO_ICMPV6,
+];
 
 /// Socket families that a run may use. Others reach past the network namespace
 /// (`AF_VSOCK`) or are little-used kernel code.
@@ -89,54 +59,74 @@ const FAMILIES: &[libc::c_int] = &[
     libc::AF_NETLINK,
 ];
 
-/// The filter as the bytes that `bwrap --seccomp` reads: an array of
-/// `struct sock_filter` in the machine's byte order.
-pub(crate) fn bytes() -> Result<Vec<u8>, seccompiler::BackendError> {
-    let program = program()?;
+/// Both filters, in the order in which they are to be loaded, each as the bytes
+/// that bubblewrap reads: an array of `struct sock_filter` in the machine's
+/// byte order.
+pub(crate) fn programs() -> Result<[Vec<u8>; 2], BackendError> {
+    Ok([bytes(&by_number()?), bytes(&by_argument()?)])
+}
+
+fn bytes(program: &BpfProgram) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(program.len() * 8);
-    for instruction in &program {
+    for instruction in program {
         bytes.extend(instruction.code.to_ne_bytes());
         bytes.extend([instruction.jt, instruction.jf]);
         bytes.extend(instruction.k.to_ne_bytes());
     }
-    Ok(bytes)
+    bytes
 }
 
-fn program() -> Result<BpfProgram, seccompiler::BackendError> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        REFUSED.iter().map(|call| (*call, Vec::new())).collect();
-    let any_namespace = || {
-        NAMESPACES
-            .iter()
-            .map(|flag| {
-                let flag = *flag as u64;
-                SeccompRule::new(vec![condition(0, SeccompCmpOp::MaskedEq(flag), flag)?])
-            })
+/// What is not on the list does not exist.
+fn by_number() -> Result<BpfProgram, BackendError> {
+    SeccompFilter::new(
+        calls::allowed().map(|call| (call, Vec::new())).collect(),
+        SeccompAction::Errno(libc::ENOSYS as u32),
+        SeccompAction::Allow,
+        TargetArch::try_from(std::env::consts::ARCH)?,
+    )?
+    .try_into()
+}
+
+/// What is on the list, but not with these arguments.
+fn by_argument() -> Result<BpfProgram, BackendError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = calls::REFUSED
+        .iter()
+        .map(|call| (*call, Vec::new()))
+        .collect();
+    let one =
+        |argument, operator, value| SeccompRule::new(vec![condition(argument, operator, value)?]);
+    let flags = |more: &[libc::c_int]| {
+        let flags = NAMESPACES.iter().chain(more).map(|flag| *flag as u64);
+        flags
+            .map(|flag| one(0, SeccompCmpOp::MaskedEq(flag), flag))
             .collect::<Result<Vec<_>, _>>()
     };
-    rules.insert(libc::SYS_clone, any_namespace()?);
-    rules.insert(libc::SYS_unshare, any_namespace()?);
+    rules.insert(libc::SYS_clone, flags(&[])?);
+    rules.insert(libc::SYS_unshare, flags(&[CLONE_NEWTIME])?);
     rules.insert(
         libc::SYS_ioctl,
-        TYPING
+        TERMINAL
             .iter()
-            .map(|request| SeccompRule::new(vec![condition(1, SeccompCmpOp::Eq, *request)?]))
+            .map(|request| one(1, SeccompCmpOp::Eq, *request))
             .collect::<Result<_, _>>()?,
     );
+    rules.insert(libc::SYS_personality, vec![none_of(0, PERSONALITIES, &[])?]);
+    let family = |family: libc::c_int| (0, family as u64);
+    let unsigned =
+        |values: &[libc::c_int]| values.iter().map(|value| *value as u64).collect::<Vec<_>>();
+    let protocols = unsigned(PROTOCOLS);
     rules.insert(
         libc::SYS_socket,
         vec![
-            SeccompRule::new(
-                FAMILIES
-                    .iter()
-                    .map(|family| condition(0, SeccompCmpOp::Ne, *family as u64))
-                    .collect::<Result<_, _>>()?,
-            )?,
+            none_of(0, &unsigned(FAMILIES), &[])?,
+            none_of(2, &protocols, &[family(libc::AF_INET)])?,
+            none_of(2, &protocols, &[family(libc::AF_INET6)])?,
             // Of netlink, only what lists addresses and routes.
-            SeccompRule::new(vec![
-                condition(0, SeccompCmpOp::Eq, libc::AF_NETLINK as u64)?,
-                condition(2, SeccompCmpOp::Ne, libc::NETLINK_ROUTE as u64)?,
-            ])?,
+            none_of(
+                2,
+                &[libc::NETLINK_ROUTE as u64],
+                &[family(libc::AF_NETLINK)],
+            )?,
         ],
     );
     let filter = SeccompFilter::new(
@@ -150,13 +140,25 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
     Ok(program)
 }
 
+/// Matches when the argument is none of the values, and each other argument is
+/// what is said of it.
+fn none_of(argument: u8, values: &[u64], when: &[(u8, u64)]) -> Result<SeccompRule, BackendError> {
+    let when = when
+        .iter()
+        .map(|(argument, value)| condition(*argument, SeccompCmpOp::Eq, *value));
+    let not = values
+        .iter()
+        .map(|value| condition(argument, SeccompCmpOp::Ne, *value));
+    SeccompRule::new(when.chain(not).collect::<Result<_, _>>()?)
+}
+
 /// Arguments of these calls are 32 bits wide; what a caller puts above them
 /// the kernel ignores, and so does the filter.
 fn condition(
     argument: u8,
     operator: SeccompCmpOp,
     value: u64,
-) -> Result<SeccompCondition, seccompiler::BackendError> {
+) -> Result<SeccompCondition, BackendError> {
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
 }
 
@@ -185,9 +187,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_filter_is_whole_instructions_and_small_enough_for_the_kernel() {
-        let bytes = bytes().unwrap();
-        assert_eq!(bytes.len() % 8, 0);
-        assert!(bytes.len() / 8 < 4096);
+    fn the_filters_are_whole_instructions_and_small_enough_for_the_kernel() {
+        for bytes in programs().unwrap() {
+            assert_eq!(bytes.len() % 8, 0);
+            assert!(bytes.len() / 8 < 4096);
+        }
     }
 }

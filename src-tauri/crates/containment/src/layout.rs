@@ -86,8 +86,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) ca_jks: &'a [u8],
     /// Size of each temporary file system.
     pub(crate) temporary_bytes: u64,
-    /// The system call filter.
-    pub(crate) filter: &'a [u8],
+    /// The system call filters, in the order in which they are loaded.
+    pub(crate) filters: &'a [Vec<u8>],
     /// The inner side of the run's pty, which needs a name in its `/dev`.
     pub(crate) console: Option<&'a Path>,
 }
@@ -109,8 +109,10 @@ impl Layout {
         for path in ["/run", "/dev", "/"] {
             layout.add(&["--remount-ro", path]);
         }
-        let filter = layout.file(plan.filter)?;
-        layout.add(&["--seccomp", &filter]);
+        for filter in plan.filters {
+            let number = layout.file(filter)?;
+            layout.add(&["--add-seccomp-fd", &number]);
+        }
         layout.add(&[OsStr::new("--chdir"), plan.folder.as_os_str()]);
         Ok(layout)
     }

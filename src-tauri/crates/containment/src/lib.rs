@@ -13,7 +13,7 @@
 //! | `layout` | the file system of a run, by allow-list |
 //! | `places` | secret places, tool chains, which working folders are refused |
 //! | `environment`, `git`, `trust` | variables, git's settings, the run's CA as files |
-//! | `filter` | the system calls that a run may not make |
+//! | `calls`, `filter` | the system calls that a run may make, and with which arguments |
 //! | `control` | the few messages between the launcher and init |
 //! | [`init`] | process 1 of a run; it makes the port of the run's gateway |
 //! | `session` | what happens between fork and exec: all `unsafe` code is here |
@@ -28,6 +28,8 @@
 
 #[cfg(target_os = "linux")]
 mod bubblewrap;
+#[cfg(target_os = "linux")]
+mod calls;
 #[cfg(target_os = "linux")]
 mod control;
 #[cfg(unix)]

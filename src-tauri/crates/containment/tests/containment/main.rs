@@ -14,4 +14,5 @@ mod secrets;
 mod stage;
 mod stop;
 mod terminals;
+mod tools;
 mod uncontained;
