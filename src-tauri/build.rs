@@ -20,6 +20,7 @@ fn main() {
         "resume_finish",
         "timeline",
         "record",
+        "examine",
     ]);
     if let Err(error) =
         tauri_build::try_build(tauri_build::Attributes::new().app_manifest(commands))

@@ -48,9 +48,10 @@ fn the_readme_leads_to_the_first_question_in_at_most_twelve_interactions() {
     .unwrap();
     let blocks = blocks();
     let place = |start: &str| blocks.iter().position(|b| b[0].starts_with(start)).unwrap();
-    let (set_up, run, after) = (
+    let (set_up, run, doctor, after) = (
         place("countersign account add"),
         place("countersign run"),
+        place("countersign doctor"),
         place("countersign timeline"),
     );
 
@@ -93,6 +94,12 @@ fn the_readme_leads_to_the_first_question_in_at_most_twelve_interactions() {
     let output = agent.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("denied-by-human"), "{output:?}");
+
+    let from = authority.screen().len();
+    let doctor = typed(&desktop, blocks[doctor][0]);
+    authority.approve(from).unwrap();
+    let output = doctor.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
 
     for line in &blocks[after] {
         let output = typed(&desktop, line).wait_with_output().unwrap();

@@ -12,6 +12,7 @@ use countersign_model::{
     Answer, Approval, Assurance, Decision, Digest, Event, Foreign, Outcome, ReasonCode, RequestId,
     Requested, RunFacts, RunId, Settled, StopTrigger, SurfaceKind, Timestamp, Verdict,
 };
+use countersign_protocol::health::Check;
 use countersign_protocol::surface::{
     FromSurface, RequestQuestion, RunView, StopView, SurfaceState, TimelineEntry, ToSurface,
 };
@@ -96,6 +97,17 @@ fn main() {
         more: true,
     });
     picture("record");
+    desktop.click_on("Health", "link", SOON).unwrap();
+    desktop.click_on("Try them", "push button", SOON).unwrap();
+    let call = authority.expect(|m| match m {
+        FromSurface::Examine { call } => Some(call),
+        _ => None,
+    });
+    authority.say(&ToSurface::Examined {
+        call,
+        checks: checks(),
+    });
+    picture("health");
     desktop.click(1266, 14).unwrap();
     picture("tray");
     desktop.key("Escape").unwrap();
@@ -110,6 +122,26 @@ fn main() {
     }));
     picture("stopped");
     assert!(authority.goodbye());
+}
+
+/// What a doctor may find.
+fn checks() -> Vec<Check> {
+    vec![
+        Check::holds("Authority", "it runs, and answers"),
+        Check::holds("Keyring", "open; 3 credential(s), in 4 ms"),
+        Check::holds(
+            "Ledger takes records",
+            "record 4711 is on the disk, in 3 ms",
+        ),
+        Check::broken(
+            "Stop key",
+            "Ctrl+Alt+Shift+Escape is no longer listened for (the display is gone). Use the tray or `countersign stop`.",
+        ),
+        Check::holds("Display", "you reach 2, a run none of them"),
+        Check::absent("Containers", "there is none here"),
+        Check::untried("Another run", "the stop is engaged"),
+        Check::holds("The network", "there is no way out but the gateway"),
+    ]
 }
 
 fn runs() -> Vec<RunView> {

@@ -2,7 +2,8 @@
 
 use countersign_model::StopTrigger;
 use countersign_protocol::frame;
-use countersign_protocol::surface::{FromSurface, TimelineEntry, ToSurface};
+use countersign_protocol::health::Check;
+use countersign_protocol::surface::{FromSurface, TimelineEntry, TimelineFilter, ToSurface};
 use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixStream;
@@ -12,9 +13,19 @@ use std::time::Duration;
 
 /// How long an answer of the authority is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same for what tries every boundary, and asks the human.
+const EXAMINATION: Duration = Duration::from_secs(200);
 
-/// Entries of the timeline, or a sentence that says why not.
-type Answer = Result<Vec<TimelineEntry>, String>;
+/// What the authority answers to a call, or a sentence that says why not.
+type Answer = Result<Said, String>;
+
+#[derive(Debug, PartialEq)]
+enum Said {
+    Entries(Vec<TimelineEntry>),
+    Checks(Vec<Check>),
+}
+
+const ANOTHER: &str = "The authority answered another question.";
 
 /// Our end of the socket pair.
 #[derive(Debug)]
@@ -60,8 +71,23 @@ impl Authority {
         lock(&self.write).write_all(&self.stop_by_hotkey)
     }
 
-    /// Asks and waits for the answer, at most ten seconds.
-    pub(crate) fn ask(&self, message: impl FnOnce(u64) -> FromSurface) -> Answer {
+    /// Entries of the timeline; waits for at most ten seconds.
+    pub(crate) fn timeline(&self, filter: TimelineFilter) -> Result<Vec<TimelineEntry>, String> {
+        match self.ask(PATIENCE, |call| FromSurface::Timeline { call, filter })? {
+            Said::Entries(entries) => Ok(entries),
+            Said::Checks(_) => Err(ANOTHER.into()),
+        }
+    }
+
+    /// What `countersign doctor` finds; waits for minutes, if need be.
+    pub(crate) fn examine(&self) -> Result<Vec<Check>, String> {
+        match self.ask(EXAMINATION, |call| FromSurface::Examine { call })? {
+            Said::Checks(checks) => Ok(checks),
+            Said::Entries(_) => Err(ANOTHER.into()),
+        }
+    }
+
+    fn ask(&self, patience: Duration, message: impl FnOnce(u64) -> FromSurface) -> Answer {
         let (tx, rx) = mpsc::sync_channel(1);
         let call = {
             let mut calls = lock(&self.calls);
@@ -72,7 +98,7 @@ impl Authority {
         };
         let answer = match self.say(&message(call)) {
             Ok(()) => rx
-                .recv_timeout(PATIENCE)
+                .recv_timeout(patience)
                 .unwrap_or_else(|_| Err("The authority does not answer.".into())),
             Err(_) => Err("The authority is gone.".into()),
         };
@@ -89,7 +115,12 @@ impl Authority {
     ) -> io::Result<()> {
         while let Some(message) = frame::read(stream)? {
             match message {
-                ToSurface::Timeline { call, entries, .. } => self.answer(call, Ok(entries)),
+                ToSurface::Timeline { call, entries, .. } => {
+                    self.answer(call, Ok(Said::Entries(entries)));
+                }
+                ToSurface::Examined { call, checks } => {
+                    self.answer(call, Ok(Said::Checks(checks)));
+                }
                 ToSurface::Failed { call, sentence }
                     if lock(&self.calls).waiting.contains_key(&call) =>
                 {
@@ -111,7 +142,6 @@ impl Authority {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use countersign_protocol::surface::TimelineFilter;
     use std::net::Shutdown;
 
     #[test]
@@ -158,10 +188,7 @@ mod tests {
                 authority.read(&mut reading, |m| handed.push(m)).unwrap();
                 handed.len()
             });
-            let answer = authority.ask(|call| FromSurface::Timeline {
-                call,
-                filter: TimelineFilter::default(),
-            });
+            let answer = authority.timeline(TimelineFilter::default());
             assert_eq!(answer, Err("no".to_owned()));
             assert_eq!(reader.join().unwrap(), 2);
         });
@@ -173,10 +200,7 @@ mod tests {
         drop(theirs);
         let answer = Authority::new(ours)
             .unwrap()
-            .ask(|call| FromSurface::Timeline {
-                call,
-                filter: TimelineFilter::default(),
-            });
+            .timeline(TimelineFilter::default());
         assert_eq!(answer, Err("The authority is gone.".to_owned()));
     }
 }

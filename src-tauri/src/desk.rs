@@ -250,7 +250,7 @@ impl Desk {
             }
             ToSurface::Failed { sentence, .. } => vec![Output::PageProblem(sentence)],
             // The answer to a call that nobody waits for any more.
-            ToSurface::Timeline { .. } => Vec::new(),
+            ToSurface::Timeline { .. } | ToSurface::Examined { .. } => Vec::new(),
         }
     }
 

@@ -6,8 +6,11 @@
 mod common;
 
 use common::{Authority, SOON, bulk, now, question, trash};
-use countersign_model::{Answer, Assurance, StopTrigger, SurfaceKind, Timestamp};
-use countersign_protocol::surface::{FromSurface, Question, StopView, SurfaceState, ToSurface};
+use countersign_model::{Answer, Assurance, QuestionId, StopTrigger, SurfaceKind, Timestamp};
+use countersign_protocol::health::Check;
+use countersign_protocol::surface::{
+    About, FromSurface, Question, StopView, SurfaceState, ToSurface,
+};
 use countersign_testkit::{Desktop, Keyring, Options, programs};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -182,6 +185,47 @@ fn what_needs_the_window_is_opened_from_the_notification_and_approved_by_holding
             None
         )
     );
+}
+
+#[test]
+fn the_window_shows_what_the_doctor_found_and_the_test_question_takes_a_click() {
+    let desktop = desktop(&Options::default());
+    let mut authority = Authority::start(&desktop, &program(), HOTKEY);
+    authority.until_ready();
+    authority.say(&ToSurface::ShowWindow {});
+    desktop.click_on("Health", "link", SOON).unwrap();
+    desktop.click_on("Try them", "push button", SOON).unwrap();
+    let call = authority.expect(|m| match m {
+        FromSurface::Examine { call } => Some(call),
+        _ => None,
+    });
+
+    let id = QuestionId::from_random([9; 10]);
+    let about = About::Test {};
+    let asked = Question {
+        digest: Question::digest_of(&id, Assurance::Notification, 1, &about),
+        id,
+        about,
+        ..question(9, Assurance::Notification, trash())
+    };
+    authority.ask(&asked);
+    shown(&authority, &asked);
+    std::thread::sleep(Duration::from_millis(800));
+    desktop.click_on("Approve", "push button", SOON).unwrap();
+    let (heard, _, surface, _) = authority.expect(answer);
+    assert_eq!(
+        (heard, surface),
+        (Answer::Approve, SurfaceKind::Notification)
+    );
+
+    let checks = vec![
+        Check::holds("Display", "you reach 2, a run none of them"),
+        Check::broken("Keyring", "It is locked. Unlock it."),
+    ];
+    authority.say(&ToSurface::Examined { call, checks });
+    let found = "1 of 2 failed or could not be tried.";
+    desktop.wait_for(found, "heading", SOON).unwrap();
+    assert!(authority.goodbye());
 }
 
 #[test]

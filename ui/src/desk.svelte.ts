@@ -1,4 +1,5 @@
 import type { Backend, Unlisten } from "./bridge/backend";
+import type { CheckView } from "./bridge/types/CheckView";
 import type { QuestionView } from "./bridge/types/QuestionView";
 import type { StateView } from "./bridge/types/StateView";
 import type { TimelineRow } from "./bridge/types/TimelineRow";
@@ -24,6 +25,10 @@ export class Desk {
   news = $state.raw<TimelineRow[]>([]);
   /** The last refusal of the Rust side, in its words. */
   problem = $state<string | null>(null);
+  /** What trying every boundary showed, the last time. */
+  checks = $state.raw<CheckView[] | null>(null);
+  /** They are being tried now. */
+  examining = $state(false);
   /** While it holds, keys and clicks are ignored. */
   guarded = $state(true);
   #guard: ReturnType<typeof setTimeout> | undefined;
@@ -53,6 +58,16 @@ export class Desk {
     this.guarded = true;
     clearTimeout(this.#guard);
     this.#guard = setTimeout(() => (this.guarded = false), GUARD_MS);
+  }
+
+  /** Tries every boundary; it goes on while other pages are read. */
+  async examine(): Promise<void> {
+    if (this.examining) return;
+    this.examining = true;
+    await this.try(async () => {
+      this.checks = await this.backend.examine();
+    });
+    this.examining = false;
   }
 
   /** Does it, and shows the sentence if it is refused. */

@@ -45,6 +45,21 @@ test("one click stops, and only a held button resumes", async () => {
   expect(backend.calls).toEqual(["stop", "resume"]);
 });
 
+test("every boundary is tried when asked to, once at a time, and what failed stands out", async () => {
+  const backend = new FakeBackend();
+  backend.checks[1] = { boundary: "Display", state: "broken", found: "a run crosses it: :0" };
+  page = await Page.open("#/health", backend);
+  expect(page.text).toContain("Does every boundary hold?");
+  page.button("Try them").click();
+  await page.settle();
+  expect(page.text).toContain("A test question is coming");
+  page.button("Try them").click();
+  await page.pass(1000);
+  expect(backend.calls).toEqual(["examine"]);
+  expect(page.text).toContain("1 of 4 failed");
+  expect(document.querySelector("tr.broken")?.textContent).toContain("a run crosses it: :0");
+});
+
 test("the stop works while the window still ignores everything else", async () => {
   const backend = FakeBackend.withSamples();
   page = await Page.open("#/", backend);

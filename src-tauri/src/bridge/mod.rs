@@ -33,6 +33,7 @@ pub(crate) fn commands(builder: Builder<Wry>) -> Builder<Wry> {
         resume_finish,
         timeline,
         record,
+        examine,
     ])
 }
 
@@ -106,22 +107,24 @@ fn timeline(
     filter: view::TimelineFilter,
 ) -> Result<Vec<view::TimelineRow>, String> {
     let filter = timeline::filter(filter)?;
-    let entries = hub
-        .authority
-        .ask(|call| FromSurface::Timeline { call, filter })?;
+    let entries = hub.authority.timeline(filter)?;
     Ok(entries.iter().map(timeline::row).collect())
 }
 
 #[tauri::command(async)]
 fn record(hub: TheHub<'_>, index: u64) -> Result<Option<view::RecordView>, String> {
     let filter = timeline::only(index);
-    let entries = hub
-        .authority
-        .ask(|call| FromSurface::Timeline { call, filter })?;
+    let entries = hub.authority.timeline(filter)?;
     Ok(entries
         .iter()
         .find(|entry| entry.index == index)
         .map(timeline::record))
+}
+
+/// Tries every boundary, as `countersign doctor` does.
+#[tauri::command(async)]
+fn examine(hub: TheHub<'_>) -> Result<Vec<view::CheckView>, String> {
+    Ok(hub.authority.examine()?.iter().map(view::check).collect())
 }
 
 /// What a question is about, as a sentence: for cards, menus and the page.
@@ -147,6 +150,7 @@ pub(crate) fn title(about: &About) -> Vec<Span> {
         About::LiftDenials { agent } => {
             Words::new(format!("Let {agent} ask again, after three denials"))
         }
+        About::Test {} => Words::new("Test, by countersign doctor: does your click come back"),
     };
     words.spans().to_vec()
 }

@@ -5,6 +5,7 @@
 use super::title;
 use crate::desk::Desk;
 use countersign_model::{Assurance, Decision, Digest, Effect, Foreign, Span};
+use countersign_protocol::health::{Check, CheckState};
 use countersign_protocol::surface::{About, Question, RequestQuestion};
 use serde::{Deserialize, Serialize};
 #[cfg(test)]
@@ -226,6 +227,39 @@ pub(crate) struct QuestionView {
     diff: Vec<String>,
 }
 
+/// How a boundary stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(TS))]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CheckWord {
+    Holds,
+    Absent,
+    Broken,
+    Untried,
+}
+
+/// One boundary, and what a live attempt to cross it showed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(TS))]
+pub(crate) struct CheckView {
+    boundary: String,
+    state: CheckWord,
+    found: String,
+}
+
+pub(crate) fn check(check: &Check) -> CheckView {
+    CheckView {
+        boundary: check.boundary.clone(),
+        state: match check.state {
+            CheckState::Holds => CheckWord::Holds,
+            CheckState::Absent => CheckWord::Absent,
+            CheckState::Broken => CheckWord::Broken,
+            CheckState::Untried => CheckWord::Untried,
+        },
+        found: Foreign::new(check.found.clone()).neutral(),
+    }
+}
+
 pub(crate) fn waiting(desk: &Desk) -> Vec<QuestionView> {
     desk.waiting().iter().map(question).collect()
 }
@@ -240,6 +274,10 @@ pub(crate) fn question(question: &Question) -> QuestionView {
         ),
         About::Resume { .. } => (
             vec!["Agents can act again; no earlier approval comes back.".into()],
+            vec![],
+        ),
+        About::Test {} => (
+            vec!["Either answer will do: it shows that yours arrives. It changes nothing.".into()],
             vec![],
         ),
         _ => (vec![], vec![]),
@@ -413,6 +451,7 @@ mod tests {
         QuestionView::export_all(&config).unwrap();
         StateView::export_all(&config).unwrap();
         TimelineFilter::export_all(&config).unwrap();
+        CheckView::export_all(&config).unwrap();
         let names = |at: &Path| {
             let mut names: Vec<_> = std::fs::read_dir(at)
                 .unwrap()

@@ -1,3 +1,4 @@
+import type { CheckView } from "./types/CheckView";
 import type { QuestionView } from "./types/QuestionView";
 import type { RecordView } from "./types/RecordView";
 import type { StateView } from "./types/StateView";
@@ -39,4 +40,6 @@ export interface Backend {
   resumeFinish(): Promise<void>;
   timeline(filter: TimelineFilter): Promise<TimelineRow[]>;
   record(index: number): Promise<RecordView | null>;
+  /** Tries every boundary, live; it takes up to minutes, and asks a question. */
+  examine(): Promise<CheckView[]>;
 }

@@ -1,12 +1,15 @@
 import { EVERYTHING, matches } from "../filter";
 import type { Backend, Listener, Unlisten } from "./backend";
-import { sampleQuestions, sampleRows, sampleState } from "./samples";
+import { sampleChecks, sampleQuestions, sampleRows, sampleState } from "./samples";
+import type { CheckView } from "./types/CheckView";
 import type { QuestionView } from "./types/QuestionView";
 import type { RecordView } from "./types/RecordView";
 import type { StateView } from "./types/StateView";
 import type { TimelineFilter } from "./types/TimelineFilter";
 import type { TimelineRow } from "./types/TimelineRow";
 
+/** How long trying every boundary takes here, in milliseconds. */
+const EXAMINATION_MS = 400;
 /** How long the Rust side wants a button held, in milliseconds. */
 const HELD_MS = 800;
 
@@ -15,6 +18,7 @@ export class FakeBackend implements Backend {
   questions: QuestionView[] = [];
   rows: TimelineRow[] = [];
   current: StateView = sampleState();
+  checks: CheckView[] = sampleChecks();
   /** What was asked of it, in order: `deny q-1 because …`. */
   readonly calls: string[] = [];
   #listeners = new Set<Listener>();
@@ -94,6 +98,12 @@ export class FakeBackend implements Backend {
         section("Outcome", ["Outcome", row.outcome]),
       ],
     };
+  }
+
+  async examine(): Promise<CheckView[]> {
+    this.calls.push("examine");
+    await new Promise((done) => setTimeout(done, EXAMINATION_MS));
+    return this.checks;
   }
 
   /** Something new waits. */

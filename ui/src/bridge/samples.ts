@@ -1,4 +1,5 @@
 // What the fake side shows: the incidents that the product exists for.
+import type { CheckView } from "./types/CheckView";
 import type { QuestionView } from "./types/QuestionView";
 import type { RequestView } from "./types/RequestView";
 import type { SpanView } from "./types/SpanView";
@@ -18,6 +19,15 @@ export function sampleState(): StateView {
     warnings: [],
     runs: [],
   };
+}
+
+export function sampleChecks(): CheckView[] {
+  return [
+    { boundary: "Keyring", state: "holds", found: "open; 3 credential(s), in 4 ms" },
+    { boundary: "Display", state: "holds", found: "you reach 2, a run none of them" },
+    { boundary: "Containers", state: "absent", found: "there is none here" },
+    { boundary: "The network", state: "holds", found: "there is no way out but the gateway" },
+  ];
 }
 
 export function sampleRequest(part: Partial<RequestView> = {}): RequestView {

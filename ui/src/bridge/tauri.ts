@@ -1,6 +1,7 @@
 import { invoke } from "@tauri-apps/api/core";
 import { listen } from "@tauri-apps/api/event";
 import type { Backend, Listener, Unlisten } from "./backend";
+import type { CheckView } from "./types/CheckView";
 import type { QuestionView } from "./types/QuestionView";
 import type { RecordView } from "./types/RecordView";
 import type { StateView } from "./types/StateView";
@@ -54,5 +55,8 @@ export class TauriBackend implements Backend {
   }
   record(index: number): Promise<RecordView | null> {
     return invoke("record", { index });
+  }
+  examine(): Promise<CheckView[]> {
+    return invoke("examine");
   }
 }

@@ -64,7 +64,7 @@ pub(crate) struct Inner {
     force: RwLock<Option<Arc<Force>>>,
     seal_counter: AtomicU64,
     pub(crate) credentials: RwLock<HashMap<CredentialId, CredentialVersion>>,
-    warnings: Mutex<BTreeMap<String, String>>,
+    pub(crate) warnings: Mutex<BTreeMap<String, String>>,
     /// One state at a time goes out, so that an older one never comes last.
     publishing: Mutex<()>,
     /// Something stands that the state should say, and the desk was locked.
@@ -213,7 +213,8 @@ impl Broker {
             return Err(ReasonCode::Stopped);
         }
         let force = self.force().ok_or(ReasonCode::NotAccepted)?;
-        if !force.config.agents.contains_key(&facts.agent) {
+        let known = force.config.agents.contains_key(&facts.agent);
+        if !known && facts.agent != AgentId::doctor() {
             return Err(ReasonCode::NotAssigned);
         }
         if self.inner.runs.get(&facts.run).is_some() {
@@ -355,12 +356,21 @@ impl Broker {
     /// # Errors
     /// Why there is no yes; `stopped` also when the stop was pressed meanwhile.
     pub async fn ask_human(&self, about: About) -> Result<Approval, ReasonCode> {
+        self.ask_at(about, Assurance::Window).await
+    }
+
+    /// The same, as strongly as is said.
+    pub(crate) async fn ask_at(
+        &self,
+        about: About,
+        assurance: Assurance,
+    ) -> Result<Approval, ReasonCode> {
         let presses = self.inner.stop.presses();
         let id = QuestionId::from_random(random()?);
         let key = Digest::of_parts("countersign/act/1", &[id.as_str().as_bytes()]);
         let asking = Asking {
             about,
-            assurance: Assurance::Window,
+            assurance,
             key,
             life: ACT_LIFE,
             hold: ACT_LIFE,

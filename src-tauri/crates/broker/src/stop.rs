@@ -110,6 +110,17 @@ impl EmergencyStop {
         }
     }
 
+    /// Writes down again what is so, to see whether it can be written down.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(crate) fn prove(&self) -> io::Result<()> {
+        let latch = self.latch();
+        // A press that comes between waits in `keep` for the latch.
+        let now = if self.is_engaged() { ENGAGED } else { RELEASED };
+        write(&latch, now)
+    }
+
     /// How often it was pressed: what [`Self::lift`] must be told.
     pub(crate) fn presses(&self) -> u64 {
         self.presses.load(Ordering::SeqCst)

@@ -100,6 +100,18 @@ enum Command {
         #[command(subcommand)]
         what: Catalogue,
     },
+    /// Prove each boundary, live; a test question asks you to answer
+    Doctor {
+        /// Without the question
+        #[arg(long)]
+        unattended: bool,
+    },
+    /// What `doctor` lets loose in a throw-away run
+    #[command(hide = true)]
+    Canary {
+        #[command(subcommand)]
+        what: Canary,
+    },
     /// End the authority in order
     Shutdown,
 }
@@ -300,6 +312,14 @@ pub(crate) enum Catalogue {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Canary {
+    /// Make the attempts of this file
+    Try { plan: PathBuf },
+    /// Offer what another run must not reach
+    Hold { mark: String },
+}
+
 fn decision(text: &str) -> Result<Decision, String> {
     match text {
         "allow" => Ok(Decision::Allow),
@@ -346,6 +366,16 @@ pub(crate) fn main() -> ExitCode {
                     body,
                 },
         } => command::explain::catalogue(&method, &url, &headers, body.as_deref(), json),
+        Command::Doctor { unattended } => match command::doctor::doctor(unattended, json) {
+            Ok(code) => return code,
+            Err(failure) => Err(failure),
+        },
+        Command::Canary {
+            what: Canary::Try { plan },
+        } => command::doctor::canary::try_all(&plan),
+        Command::Canary {
+            what: Canary::Hold { mark },
+        } => command::doctor::canary::hold(&mark),
         Command::Shutdown => command::ask::shutdown(json),
     };
     match done {

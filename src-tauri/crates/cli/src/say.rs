@@ -8,6 +8,7 @@
 use crate::serve::Authority;
 use countersign_model::{AgentId, Assurance, Decision, Event, Foreign, Outcome, Timestamp};
 use countersign_protocol::control::{Loopback, Status, WaitingView};
+use countersign_protocol::health::{Check, CheckState};
 use countersign_protocol::surface::{
     About, Ended, Question, RequestQuestion, StopView, TimelineEntry,
 };
@@ -44,6 +45,17 @@ pub(crate) fn json<T: Serialize>(value: &T) {
     if let Ok(text) = serde_json::to_string(value) {
         line(&text);
     }
+}
+
+/// One boundary of `doctor`.
+pub(crate) fn check(check: &Check) {
+    let state = match check.state {
+        CheckState::Holds => "holds",
+        CheckState::Absent => "-",
+        CheckState::Broken => "BROKEN",
+        CheckState::Untried => "UNTRIED",
+    };
+    line(&format!("{state:8}{:36}{}", check.boundary, check.found));
 }
 
 /// Asks for a passphrase, without showing what is typed.
@@ -277,6 +289,9 @@ pub(crate) fn about(about: &About) -> String {
         }
         About::LiftDenials { agent } => {
             format!("Ask again about {agent}, which is denied by itself after three denials?")
+        }
+        About::Test {} => {
+            "A test by `countersign doctor`: does your answer come back? It changes nothing.".into()
         }
     }
 }

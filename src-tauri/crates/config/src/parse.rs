@@ -106,7 +106,14 @@ fn read_document(
     let agents: BTreeMap<AgentId, Agent> =
         named::<AgentId>(&mut top, "agents", Limits::AGENTS, problems)
             .into_iter()
-            .filter_map(|(id, _, value)| {
+            .filter_map(|(id, at, value)| {
+                if id == AgentId::doctor() {
+                    problems.at(
+                        at,
+                        format!("expected another name in [agents]: {id} is Countersign's own"),
+                    );
+                    return None;
+                }
                 let section = section_of(&format!("agents.{id}"), value, problems)?;
                 let (agent, places) = agent::read(id.clone(), section, &known, problems);
                 overlap::check(&agent, &places, &accounts, problems);

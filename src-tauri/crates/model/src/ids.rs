@@ -131,6 +131,15 @@ text_id!(
     InstallId, "install id", "'in-' and 16 base32 characters", |s| drawn_is_valid(s, "in-", 16)
 );
 
+impl AgentId {
+    /// The agent of the runs in which `countersign doctor` proves the boundaries.
+    /// No configuration may name it, so that no account is ever assigned to it.
+    #[must_use]
+    pub fn doctor() -> Self {
+        Self("countersign-doctor".into())
+    }
+}
+
 impl RunId {
     /// From random bytes; the top three bits of each are ignored.
     #[must_use]

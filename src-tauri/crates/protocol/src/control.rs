@@ -4,6 +4,7 @@
 //! Being able to talk here is not being the human: what changes configuration
 //! or credentials, or lifts the stop, ends in a question at a surface.
 
+use crate::health::Check;
 use crate::surface::{RunView, StopView, TimelineEntry, TimelineFilter};
 use countersign_model::{
     AccountId, AgentId, Assurance, CredentialVersion, Digest, Effects, Foreign, QuestionId,
@@ -92,6 +93,10 @@ pub enum Ask {
     },
     /// Make a checkpoint now.
     Checkpoint {},
+    /// What the authority can prove of itself, for `countersign doctor`.
+    Examine {},
+    /// Ask the human a question that changes nothing, to see an answer come back.
+    TestQuestion {},
     /// Show the window, starting the tray app if need be.
     ShowWindow {},
     /// End in order.
@@ -162,6 +167,13 @@ pub enum Reply {
     Checkpoint {
         /// Its text.
         note: String,
+    },
+    /// What the authority proved of itself.
+    Examined {
+        /// One a boundary.
+        checks: Vec<Check>,
+        /// Place in the ledger of the record that was written as a proof.
+        record: Option<u64>,
     },
 }
 

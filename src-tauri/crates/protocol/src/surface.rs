@@ -1,5 +1,6 @@
 //! The surface protocol: how the authority asks a human.
 
+use crate::health::Check;
 use countersign_model::{
     AccountId, Action, AgentId, Answer, Assurance, DataPreview, Decision, Digest, Effect, Event,
     Foreign, QuestionId, ReasonCode, RequestId, RunFacts, RunId, Settled, StopTrigger, SurfaceKind,
@@ -50,6 +51,13 @@ pub enum ToSurface {
     },
     /// One entry is new or has changed (its outcome came).
     Entry(Box<TimelineEntry>),
+    /// The answer to [`FromSurface::Examine`].
+    Examined {
+        /// The caller's number.
+        call: u64,
+        /// One a boundary.
+        checks: Vec<Check>,
+    },
     /// The user asked for the window (a second launch).
     ShowWindow {},
     /// What the surface asked for could not be done; for people.
@@ -114,6 +122,12 @@ pub enum FromSurface {
         call: u64,
         /// Which.
         filter: TimelineFilter,
+    },
+    /// Prove each boundary, as `countersign doctor` does. It takes a minute, more
+    /// when the human lets the test question wait.
+    Examine {
+        /// Comes back in the answer.
+        call: u64,
     },
     /// Something that the user should see in `status` (no hotkey, no tray).
     Warning {
@@ -245,6 +259,8 @@ pub enum About {
         /// Which agent.
         agent: AgentId,
     },
+    /// Nothing: whether a human's answer comes back.
+    Test {},
 }
 
 /// A request of an agent, laid out for a human.

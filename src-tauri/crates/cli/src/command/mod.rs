@@ -5,6 +5,7 @@ pub(crate) mod ask;
 pub(crate) mod configure;
 pub(crate) mod credential;
 pub(crate) mod desktop;
+pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod ledger;
 pub(crate) mod run;

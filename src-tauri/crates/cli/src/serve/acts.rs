@@ -244,6 +244,26 @@ pub(super) async fn credential_remove(
     wire::write(stream, &reply).await
 }
 
+/// Sees whether a human's answer comes back; it changes nothing.
+pub(super) async fn test_question(
+    authority: &Arc<Authority>,
+    stream: &mut UnixStream,
+) -> io::Result<()> {
+    let assurance = Assurance::Notification;
+    wire::write(stream, &Reply::Asking { assurance }).await?;
+    let answer = tokio::select! {
+        answer = authority.broker.prove_human() => answer,
+        () = gone(stream) => return Ok(()),
+    };
+    let reply = match answer {
+        Ok(approval) => done(format!("Approve came back from: {}.", approval.surface)),
+        // That is an answer too.
+        Err(ReasonCode::DeniedByHuman) => done("Deny came back."),
+        Err(reason) => no_yes(reason),
+    };
+    wire::write(stream, &reply).await
+}
+
 /// Asks the human, tells the command so, and turns a missing yes into a reply.
 /// A command that goes away withdraws its question.
 async fn ask(
@@ -262,7 +282,12 @@ async fn ask(
         answer = authority.broker.ask_human(about) => answer,
         () = gone(stream) => return Err(io::ErrorKind::ConnectionAborted.into()),
     };
-    Ok(answer.map_err(|reason| match reason {
+    Ok(answer.map_err(no_yes))
+}
+
+/// Why there is no yes, for the command.
+fn no_yes(reason: ReasonCode) -> Reply {
+    match reason {
         ReasonCode::DeniedByHuman => failed(exit::DENIED_BY_HUMAN, "The user denied it."),
         ReasonCode::TimedOut => failed(
             exit::NOBODY_ANSWERED,
@@ -277,7 +302,7 @@ async fn ask(
             "The stop was engaged meanwhile; nothing was changed.",
         ),
         other => failed(exit::FAILED, format!("Nothing was changed ({other}).")),
-    }))
+    }
 }
 
 /// Resolves when the peer has closed its end. It sends nothing while it waits.

@@ -1,7 +1,7 @@
 //! The control socket. It refuses peers of another uid and processes that
 //! belong to a run; and being able to talk here is not being the human.
 
-use super::{Authority, acts, lease, timeline, wire};
+use super::{Authority, acts, examine, lease, timeline, wire};
 use crate::exit;
 use crate::home::Home;
 use countersign_model::{Effects, Words};
@@ -158,6 +158,8 @@ async fn connection(
             Ok(note) => Reply::Checkpoint { note },
             Err(e) => failed(exit::FAILED, e.to_string()),
         },
+        Ask::Examine {} => examine::itself(authority).await,
+        Ask::TestQuestion {} => return acts::test_question(authority, &mut stream).await,
         Ask::ShowWindow {} => {
             if broker
                 .desk()

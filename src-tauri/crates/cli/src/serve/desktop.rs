@@ -4,7 +4,7 @@
 //! Two plain threads carry its messages, so that a press of the hotkey never
 //! waits for the runtime.
 
-use super::{Authority, acts, timeline};
+use super::{Authority, acts, examine, timeline};
 use command_fds::{CommandFdExt as _, FdMapping};
 use countersign_broker::SurfaceId;
 use countersign_model::Assurance;
@@ -243,6 +243,18 @@ fn listen(
                     };
                     if let Some(to) = to.upgrade() {
                         let _ = to.try_send(message);
+                    }
+                });
+            }
+            FromSurface::Examine { call } => {
+                let to = to.clone();
+                runtime.spawn(async move {
+                    let message = match examine::doctor().await {
+                        Ok(checks) => ToSurface::Examined { call, checks },
+                        Err(sentence) => ToSurface::Failed { call, sentence },
+                    };
+                    if let Some(to) = to.upgrade() {
+                        let _ = to.send(message).await;
                     }
                 });
             }

@@ -5,6 +5,7 @@ pub(crate) mod accepted;
 mod acts;
 mod control;
 mod desktop;
+mod examine;
 mod lanes;
 mod lease;
 mod open;
@@ -14,7 +15,7 @@ mod timeline;
 pub(crate) mod wire;
 
 use crate::home::Home;
-use countersign_broker::Broker;
+use countersign_broker::{Broker, Moment};
 use countersign_model::{InstallId, Timestamp};
 use countersign_vault::Secret;
 use std::path::PathBuf;
@@ -44,6 +45,8 @@ pub(crate) struct Authority {
     pub(crate) broker: Broker,
     pub(crate) seal_key: Secret,
     pub(crate) since: Timestamp,
+    /// The same by both clocks, to see whether the wall clock was set.
+    pub(crate) started: Moment,
     /// The HTTP gateways of all runs, and where they run.
     pub(crate) lanes: lanes::Lanes,
     /// One change of configuration at a time.
@@ -91,12 +94,14 @@ async fn run(opened: open::Opened, options: &Options) -> Result<ExitCode, String
         seal_key,
         notes,
     } = opened;
+    let started = broker.moment();
     let authority = Arc::new(Authority {
         home,
         install,
         broker,
         seal_key,
-        since: crate::say::now(),
+        since: started.wall,
+        started,
         lanes: lanes::Lanes::default(),
         accepting: tokio::sync::Mutex::default(),
         launchers: lease::Launchers::default(),
