@@ -177,6 +177,10 @@ stop = "Ctrl+Alt+Shift+Escape"
                 "2:13: expected the name of an account in [accounts], found “mial” (did you mean \"mail\"?)",
             ),
             (
+                "[agents.countersign-doctor]",
+                "1:9: expected another name in [agents]: countersign-doctor is Countersign's own",
+            ),
+            (
                 "[agents.x]\naccounts = \"mail\"",
                 "2:12: expected a list of strings, found “mail”",
             ),
