@@ -148,6 +148,82 @@ fn a_forged_click_from_another_connection_changes_nothing_and_a_real_one_counts(
     assert_eq!(authority.expect(answer).0, Answer::Approve);
 }
 
+/// Says on a bus that the session is locked, as a screen saver or as logind.
+const LOCKED: &str = r#"
+import sys
+from gi.repository import Gio, GLib
+name, path, interface = sys.argv[1:4]
+XML = """<node><interface name="%s"><method name="GetActive"><arg type="b" direction="out"/></method>
+<property name="LockedHint" type="b" access="read"/></interface></node>""" % interface
+answer = GLib.Variant("b", True)
+def call(_bus, _sender, _path, _interface, _method, _arguments, invocation):
+    invocation.return_value(GLib.Variant.new_tuple(answer))
+def acquired(bus, _name):
+    node = Gio.DBusNodeInfo.new_for_xml(XML)
+    bus.register_object(path, node.interfaces[0], call, lambda *_: answer, None)
+Gio.bus_own_name(Gio.BusType.SESSION, name, 0, acquired, lambda *_: print("there", flush=True), None)
+GLib.MainLoop().run()
+"#;
+
+/// Starts [`LOCKED`] at this desktop and waits until it is there.
+fn lock(desktop: &mut Desktop, as_whom: [&str; 3], bus: Option<&str>) {
+    let script = desktop.path("locked.py");
+    desktop.person().write(&script, LOCKED).unwrap();
+    let script = script.to_string_lossy().into_owned();
+    let address = bus.map(|bus| format!("DBUS_SESSION_BUS_ADDRESS={bus}"));
+    let mut args: Vec<&str> = address.as_deref().into_iter().collect();
+    args.extend(["/usr/bin/python3", &script]);
+    args.extend(as_whom);
+    desktop.background("locked", "/usr/bin/env", &args).unwrap();
+    desktop.wait_for_log("locked", "there").unwrap();
+}
+
+#[test]
+fn an_approve_behind_a_locked_screen_is_none_whoever_locked_it() {
+    let saver = [
+        "org.xfce.ScreenSaver",
+        "/org/xfce/ScreenSaver",
+        "org.xfce.ScreenSaver",
+    ];
+    let logind = [
+        "org.freedesktop.login1",
+        "/org/freedesktop/login1/session/auto",
+        "org.freedesktop.login1.Session",
+    ];
+    for as_whom in [saver, logind] {
+        let mut desktop = desktop(&Options::default());
+        let mut system = None;
+        if as_whom == logind {
+            // A bus of its own stands in for the system's.
+            let args = ["--session", "--nofork", "--print-address"];
+            desktop
+                .background("system-bus", "dbus-daemon", &args)
+                .unwrap();
+            let address = desktop.wait_for_log("system-bus", "unix:").unwrap();
+            desktop = desktop.with_env("DBUS_SYSTEM_BUS_ADDRESS", address.trim());
+            system = Some(address);
+        }
+        let mut authority = Authority::start(&desktop, &program(), HOTKEY);
+        authority.until_ready();
+        lock(&mut desktop, as_whom, system.as_deref().map(str::trim));
+        let asked = question(1, Assurance::Notification, trash());
+        authority.ask(&asked);
+        shown(&authority, &asked);
+        std::thread::sleep(Duration::from_millis(800));
+        desktop.click_on("Approve", "push button", SOON).unwrap();
+        let heard = authority.hear_for(Duration::from_secs(2));
+        assert!(
+            heard.into_iter().all(|message| answer(message).is_none()),
+            "a click behind a locked screen was believed ({})",
+            as_whom[0]
+        );
+        // A no counts, locked or not: the card is there again.
+        std::thread::sleep(Duration::from_millis(800));
+        desktop.click_on("Deny", "push button", SOON).unwrap();
+        assert_eq!(authority.expect(answer).0, Answer::Deny);
+    }
+}
+
 #[test]
 fn what_needs_the_window_is_opened_from_the_notification_and_approved_by_holding() {
     let desktop = desktop(&Options::default());

@@ -9,6 +9,7 @@
 //! number drawn anew for each rendering, so that a click on what was there
 //! before never means what is there now.
 
+mod lock;
 mod picture;
 
 use super::{DIED, Notifier};
@@ -486,7 +487,7 @@ fn listen(
             }
             Meaning::Click(key, click) => (key, click),
         };
-        if click == Click::Approve && locked(bus) {
+        if click == Click::Approve && lock::locked(bus) {
             // Nobody can read a card behind a locked screen.
             if let Some(shown) = lock(up).shown.get_mut(&key) {
                 shown.again = true;
@@ -519,38 +520,6 @@ fn signal_of(member: &str, message: &Message) -> Option<Signal> {
         }
         _ => None,
     }
-}
-
-/// Whether a screen saver says that it is on. Where none answers, none is.
-fn locked(bus: &Connection) -> bool {
-    const SAVERS: [(&str, &str); 3] = [
-        (
-            "org.freedesktop.ScreenSaver",
-            "/org/freedesktop/ScreenSaver",
-        ),
-        ("org.gnome.ScreenSaver", "/org/gnome/ScreenSaver"),
-        ("org.xfce.ScreenSaver", "/org/xfce/ScreenSaver"),
-    ];
-    let Ok(dbus) = DBusProxy::new(bus) else {
-        return true;
-    };
-    SAVERS.into_iter().any(|(name, path)| {
-        let Ok(well_known) = WellKnownName::from_static_str(name) else {
-            return false;
-        };
-        if !dbus
-            .name_has_owner(BusName::WellKnown(well_known))
-            .unwrap_or(true)
-        {
-            return false;
-        }
-        match bus.call_method(Some(name), path, Some(name), "GetActive", &()) {
-            Ok(reply) => reply.body().deserialize().unwrap_or(true),
-            // It has no such method: it is a mere inhibitor.
-            Err(zbus::Error::MethodError(..)) => false,
-            Err(_) => true,
-        }
-    })
 }
 
 /// Whether somebody shows tray icons (stock GNOME does not).

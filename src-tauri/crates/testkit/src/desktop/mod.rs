@@ -222,6 +222,26 @@ impl Desktop {
         Ok(pid)
     }
 
+    /// Waits until a program that was started with [`Desktop::background`] has
+    /// written this, and returns what it has written.
+    ///
+    /// # Errors
+    /// When it does not within ten seconds, with its log.
+    pub fn wait_for_log(&self, name: &str, text: &str) -> io::Result<String> {
+        let file = self.path(&format!("{name}.log"));
+        for _ in 0..200 {
+            let log = fs::read_to_string(&file).unwrap_or_default();
+            if log.contains(text) && log.ends_with('\n') {
+                return Ok(log);
+            }
+            sleep(Duration::from_millis(50));
+        }
+        Err(io::Error::other(format!(
+            "{name} did not write {text:?}: {}",
+            self.log(name)
+        )))
+    }
+
     /// Locks the login keyring: whoever wants a secret now waits on a prompt.
     ///
     /// # Errors
