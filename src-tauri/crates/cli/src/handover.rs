@@ -1,6 +1,6 @@
-//! How the socket that listens on a run's port comes from the run's launcher to
-//! the authority: on the run's lease, after [`Ask::Listening`], as a descriptor
-//! that one byte carries (`SCM_RIGHTS`, unix(7)).
+//! How the sockets of a run's ports come from the run's launcher to the authority:
+//! on the run's lease, after [`Ask::Listening`], as descriptors that one byte
+//! carries (`SCM_RIGHTS`, unix(7)).
 //!
 //! A descriptor that comes with any other byte is closed by the kernel, for what
 //! reads those bytes has no room for one.
@@ -18,6 +18,9 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use tokio::io::Interest;
 
+/// Sockets of one run: the proxy's port, the name server's two, and its hosts'.
+const MOST: usize = 20;
+
 /// The byte itself says nothing.
 const BYTE: [u8; 1] = [0];
 
@@ -27,17 +30,18 @@ const CLOSED: RecvFlags = RecvFlags::CMSG_CLOEXEC;
 #[cfg(not(target_os = "linux"))]
 const CLOSED: RecvFlags = RecvFlags::empty();
 
-/// Hands the socket over, and closes it here: when whoever serves it is gone,
+/// Hands the sockets over, and closes them here: when whoever serves them is gone,
 /// nobody is to wait for an answer.
-pub(crate) fn give(mut lease: &UnixStream, socket: OwnedFd) -> io::Result<()> {
+pub(crate) fn give(mut lease: &UnixStream, sockets: Vec<OwnedFd>) -> io::Result<()> {
     frame::write(&mut lease, &Ask::Listening {})?;
-    let sent = send(lease, &[socket.as_fd()]);
-    drop(socket);
+    let carry: Vec<_> = sockets.iter().map(OwnedFd::as_fd).collect();
+    let sent = send(lease, &carry);
+    drop(sockets);
     sent
 }
 
 fn send(lease: &UnixStream, carry: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !ancillary.push(SendAncillaryMessage::ScmRights(carry)) {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -55,16 +59,16 @@ fn send(lease: &UnixStream, carry: &[BorrowedFd<'_>]) -> io::Result<()> {
 ///
 /// # Errors
 /// `UnexpectedEof` when the launcher is gone; `InvalidInput` when the byte carries
-/// anything but one descriptor; others when it cannot be taken.
-pub(crate) async fn take(lease: &tokio::net::UnixStream) -> io::Result<OwnedFd> {
+/// no descriptor or more than a run has; others when they cannot be taken.
+pub(crate) async fn take(lease: &tokio::net::UnixStream) -> io::Result<Vec<OwnedFd>> {
     lease
         .async_io(Interest::READABLE, || receive(lease.as_fd()))
         .await
 }
 
-fn receive(lease: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+fn receive(lease: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
     let mut byte = BYTE;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
         let mut data = [IoSliceMut::new(&mut byte)];
@@ -73,9 +77,7 @@ fn receive(lease: BorrowedFd<'_>) -> io::Result<OwnedFd> {
             received => break received?,
         }
     };
-    // All of them, so that what is too many is closed. (The kernel closes what
-    // there is no room for.)
-    let mut descriptors: Vec<OwnedFd> = ancillary
+    let descriptors: Vec<OwnedFd> = ancillary
         .drain()
         .filter_map(|message| match message {
             RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
@@ -86,17 +88,23 @@ fn receive(lease: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     if received.bytes == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let too_many = received.flags.contains(ReturnFlags::CTRUNC);
-    match (descriptors.pop(), descriptors.is_empty()) {
-        (Some(one), true) if !too_many => {
-            #[cfg(not(target_os = "linux"))]
-            rustix::io::fcntl_setfd(&one, rustix::io::FdFlags::CLOEXEC)?;
-            Ok(one)
-        }
-        // There was one, and this process may not open any more.
-        (None, _) if too_many => Err(Errno::MFILE.into()),
-        _ => Err(io::ErrorKind::InvalidInput.into()),
+    // The kernel closes what there is no room for, here or in this process.
+    if received.flags.contains(ReturnFlags::CTRUNC) {
+        let full = descriptors.len() == MOST;
+        return Err(if full {
+            io::ErrorKind::InvalidInput.into()
+        } else {
+            Errno::MFILE.into()
+        });
     }
+    if descriptors.is_empty() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    #[cfg(not(target_os = "linux"))]
+    for descriptor in &descriptors {
+        rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::CLOEXEC)?;
+    }
+    Ok(descriptors)
 }
 
 #[cfg(test)]
@@ -129,14 +137,15 @@ mod tests {
     async fn a_socket_that_is_given_is_the_takers_alone_and_not_for_programs_it_starts() {
         let (launcher, mut authority) = lease();
         let (socket, other) = socket();
-        give(&launcher, socket).unwrap();
+        give(&launcher, vec![socket]).unwrap();
         frame::write(&mut &launcher, &Ask::EndRun { exit_code: None }).unwrap();
         let ask = crate::serve::wire::read::<Ask>(&mut authority)
             .await
             .unwrap();
         assert_eq!(ask, Some(Ask::Listening {}));
         let taken = take(&authority).await.unwrap();
-        let flags = rustix::io::fcntl_getfd(&taken).unwrap();
+        assert_eq!(taken.len(), 1);
+        let flags = rustix::io::fcntl_getfd(&taken[0]).unwrap();
         assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
         assert!(!is_closed(&other));
         drop(taken);
@@ -149,8 +158,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_byte_with_no_descriptor_or_more_than_one_is_refused_and_nothing_stays_open() {
-        for count in [0, 2, 3, 200] {
+    async fn a_run_hands_over_as_many_sockets_as_it_may_have() {
+        let (launcher, authority) = lease();
+        let (socket, other) = socket();
+        let copies: Vec<OwnedFd> = (0..MOST).map(|_| socket.try_clone().unwrap()).collect();
+        drop(socket);
+        give(&launcher, copies).unwrap();
+        let mut authority = authority;
+        let ask = crate::serve::wire::read::<Ask>(&mut authority).await;
+        assert_eq!(ask.unwrap(), Some(Ask::Listening {}));
+        assert_eq!(take(&authority).await.unwrap().len(), MOST);
+        assert!(is_closed(&other));
+    }
+
+    #[tokio::test]
+    async fn a_byte_with_no_descriptor_or_too_many_is_refused_and_nothing_stays_open() {
+        for count in [0, MOST + 1, MOST + 2, 200] {
             let (mut launcher, authority) = lease();
             let (socket, other) = socket();
             let copies: Vec<OwnedFd> = (0..count).map(|_| socket.try_clone().unwrap()).collect();

@@ -12,15 +12,17 @@ mod serve;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Inside a run this program is its process 1, and nothing else.
+    // Inside a run this program is its process 1, and before that it lays out the
+    // run's network.
     #[cfg(target_os = "linux")]
     {
-        let mut arguments = std::env::args_os();
-        if arguments
-            .nth(1)
-            .is_some_and(|a| a == countersign_containment::init::SUBCOMMAND)
-        {
+        let mut arguments = std::env::args_os().skip(1);
+        let first = arguments.next().unwrap_or_default();
+        if first == countersign_containment::init::SUBCOMMAND {
             return countersign_containment::init::main();
+        }
+        if first == countersign_containment::network::SUBCOMMAND {
+            return countersign_containment::network::main(arguments);
         }
     }
     cli::main()

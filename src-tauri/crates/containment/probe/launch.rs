@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Keys: `folder`, `gateway`, `ca` (a file), `hidden`, `read-only`,
-/// `placeholder` (NAME=VALUE), `processes`, `uncontained`, `port` (`served`, as
+/// `placeholder` (NAME=VALUE), `processes`, `host-port`, `uncontained`, `port` (`served`, as
 /// it is by itself; `closed`; `failed`: it cannot be handed over; or a file: it is
 /// served once that exists), and `kill-when` (a file: the run is killed once it
 /// exists) with `report` (a file for the milliseconds that this took).
@@ -29,6 +29,7 @@ pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode
         limits: Limits::default(),
         hidden: Vec::new(),
         read_only: Vec::new(),
+        ports: Vec::new(),
     };
     let (mut contained, mut kill_when, mut report) = (true, None, None);
     let mut port = "served".to_owned();
@@ -48,6 +49,7 @@ pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode
             "processes" => spec.limits.processes = value.parse()?,
             "uncontained" => contained = false,
             "port" => port = value.into(),
+            "host-port" => spec.ports.push(value.parse()?),
             "kill-when" => kill_when = Some(PathBuf::from(value)),
             "report" => report = Some(PathBuf::from(value)),
             _ => return Err(format!("unknown key {key}").into()),
@@ -67,11 +69,14 @@ pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode
 
 /// What becomes of the run's port.
 fn hand_over(port: String) -> HandOver {
-    Box::new(move |socket| match port.as_str() {
+    Box::new(move |sockets| match port.as_str() {
         "closed" => Ok(()),
         "failed" => Err(io::ErrorKind::ConnectionRefused.into()),
         _ => {
-            std::thread::spawn(move || serve(socket, &port));
+            for socket in sockets {
+                let when = port.clone();
+                std::thread::spawn(move || serve(socket, &when));
+            }
             Ok(())
         }
     })

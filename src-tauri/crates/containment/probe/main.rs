@@ -25,6 +25,9 @@ fn main() -> ExitCode {
         Some(countersign_containment::init::SUBCOMMAND) => {
             return countersign_containment::init::main();
         }
+        Some(countersign_containment::network::SUBCOMMAND) => {
+            return countersign_containment::network::main(arguments.map(Into::into));
+        }
         Some("launch") => launch::launch(arguments),
         Some(attack) => attacks::run(attack, &arguments.collect::<Vec<_>>()),
         None => Err("no subcommand".into()),

@@ -1,6 +1,6 @@
 //! Linux: the launch of a contained run.
 
-use crate::control::{self, Order, Report, Start};
+use crate::control::{self, Order, Report, Start, within};
 use crate::environment::{self, WayOut};
 use crate::layout::{ASK, CA_JKS, CA_PEM, INIT, Layout, Plan};
 use crate::places::{Owner, Places};
@@ -11,9 +11,9 @@ use crate::support::{No, readable, usable};
 use crate::terminal::{self, Inner, Outer};
 use crate::{
     Containment, ContainmentError, Exit, HandOver, ProcessTree, RunSpec, Running, Support, filter,
-    git, init, trust,
+    git, init, network, trust,
 };
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::Timespec;
 use rustix::fd::{AsFd, OwnedFd};
 use std::fs::File;
 use std::os::unix::fs::{FileExt, FileTypeExt};
@@ -81,6 +81,9 @@ struct Launch {
     control: Arc<OwnedFd>,
     /// What bubblewrap and init complain of, until the agent's command runs.
     complaints: File,
+    /// This program, and the ports of the run's hosts.
+    program: PathBuf,
+    ports: Vec<u16>,
     inner: Inner,
     outer: Outer,
 }
@@ -114,7 +117,7 @@ impl Launch {
         }
         let search = environment::search_path(caller_path.as_deref(), &places, &folder, &read_only);
         let way_out = WayOut {
-            port: init::PROXY_PORT,
+            port: network::PROXY_PORT,
             ca_pem: CA_PEM.into(),
             ca_jks: CA_JKS.into(),
             ask: spec.ask.as_ref().map(|_| ASK.into()),
@@ -178,6 +181,8 @@ impl Launch {
             },
             control: Arc::new(control),
             complaints: complaints.into(),
+            program: spec.program.clone(),
+            ports: spec.ports.clone(),
             inner,
             outer,
         })
@@ -195,9 +200,12 @@ impl Launch {
             start,
             control,
             complaints,
+            program,
+            ports,
             inner,
             outer,
         } = self;
+        let lay_out = |namespace| network::prepare(&program, namespace, &ports, &complaints, SETUP);
         let program = start.argv.first().cloned().unwrap_or_default();
         let start = start.to_bytes().ok_or(ContainmentError::Spec(
             "an argument or variable contains a NUL byte",
@@ -211,14 +219,14 @@ impl Launch {
         drop((command, files));
 
         let order = Order::Start([start, inner.stdin, inner.stdout, inner.stderr]);
-        let init = match begin(&control, hand_over, order) {
+        let init = match begin(&control, lay_out, hand_over, order) {
             Ok(init) => init,
             Err(why) => {
                 let _ = bwrap.kill();
                 let _ = bwrap.wait();
                 return Err(match why {
                     NotBegun::HandOver(source) => {
-                        ContainmentError::system("hand the run's port over")(source)
+                        ContainmentError::system("hand the run's ports over")(source)
                     }
                     NotBegun::Command(source) => ContainmentError::Command { program, source },
                     NotBegun::Setup => ContainmentError::Setup(complaint(&complaints)),
@@ -268,16 +276,23 @@ enum NotBegun {
     Setup,
 }
 
-/// Hands the run's port over, has the command begun, and gives a handle of init.
-fn begin(control: &OwnedFd, hand_over: HandOver, start: Order) -> Result<OwnedFd, NotBegun> {
-    let heard = || match within(control, SETUP) {
+/// Has the run's network laid out, hands its ports over, has the command begun,
+/// and gives a handle of init.
+fn begin(
+    control: &OwnedFd,
+    lay_out: impl FnOnce(OwnedFd) -> std::io::Result<Vec<OwnedFd>>,
+    hand_over: HandOver,
+    start: Order,
+) -> Result<OwnedFd, NotBegun> {
+    let heard = || match within(control.as_fd(), SETUP) {
         Ok(true) => Report::receive(control.as_fd()).ok().flatten(),
         Ok(false) | Err(_) => None,
     };
-    let Some(Report::Listening(socket)) = heard() else {
+    let Some(Report::Network(namespace)) = heard() else {
         return Err(NotBegun::Setup);
     };
-    hand_over(socket).map_err(NotBegun::HandOver)?;
+    let sockets = lay_out(namespace).map_err(|_| NotBegun::Setup)?;
+    hand_over(sockets).map_err(NotBegun::HandOver)?;
     start.send(control.as_fd()).map_err(|_| NotBegun::Setup)?;
     // The agent's side must be open in the run only, for its end to be seen.
     drop(start);
@@ -288,17 +303,6 @@ fn begin(control: &OwnedFd, hand_over: HandOver, start: Order) -> Result<OwnedFd
             Err(NotBegun::Command(error))
         }
         _ => Err(NotBegun::Setup),
-    }
-}
-
-/// Whether there is something to read (or an end to see) before the time is up.
-fn within(control: &OwnedFd, time: Timespec) -> std::io::Result<bool> {
-    let mut ready = [PollFd::new(control, PollFlags::IN)];
-    loop {
-        match rustix::event::poll(&mut ready, Some(&time)) {
-            Err(rustix::io::Errno::INTR) => {}
-            ready => return Ok(ready? > 0),
-        }
     }
 }
 
@@ -326,8 +330,3 @@ fn optional_tools(path: Option<&std::ffi::OsStr>) -> Vec<PathBuf> {
     found.dedup();
     found
 }
-
-const _: () = assert!(
-    init::PROXY_PORT > 1023,
-    "init has no capability for a lower port"
-);

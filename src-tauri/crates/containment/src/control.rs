@@ -3,6 +3,7 @@
 //! One socket, one message a packet, one letter each. Nothing that an agent
 //! writes ever travels here: it has no descriptor of it.
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::{
@@ -26,11 +27,12 @@ pub(crate) enum Order {
     Signal(i32),
 }
 
-/// What init says.
+/// What init says, and who lays out its network.
 pub(crate) enum Report {
-    /// First of all: the socket that listens on the run's port. Only then it
-    /// waits for [`Order::Start`], so that no command begins before its port is
-    /// out of its reach.
+    /// First of all: a handle of the run's network. Only then it waits for
+    /// [`Order::Start`], so that no command begins before that is laid out.
+    Network(OwnedFd),
+    /// Not init, but who lays out the network: a socket of the run's ports.
     Listening(OwnedFd),
     /// The command runs. A handle of init itself, to kill the tree by.
     Running(OwnedFd),
@@ -86,6 +88,7 @@ impl Report {
     /// Sends it.
     pub(crate) fn send(&self, to: BorrowedFd<'_>) -> io::Result<()> {
         match self {
+            Self::Network(network) => send(to, b'w', 0, &[network.as_fd()]),
             Self::Listening(socket) => send(to, b'l', 0, &[socket.as_fd()]),
             Self::Running(init) => send(to, b'r', 0, &[init.as_fd()]),
             Self::NoCommand(errno) => send(to, b'n', *errno, &[]),
@@ -99,6 +102,9 @@ impl Report {
     pub(crate) fn receive(from: BorrowedFd<'_>) -> io::Result<Option<Self>> {
         Ok(match receive(from)? {
             None => None,
+            Some((b'w', _, mut descriptors)) => Some(Self::Network(
+                descriptors.pop().ok_or(io::ErrorKind::InvalidData)?,
+            )),
             Some((b'l', _, mut descriptors)) => Some(Self::Listening(
                 descriptors.pop().ok_or(io::ErrorKind::InvalidData)?,
             )),
@@ -111,6 +117,17 @@ impl Report {
             Some((b't', signal, _)) => Some(Self::Signalled(signal)),
             Some(_) => return Err(io::ErrorKind::InvalidData.into()),
         })
+    }
+}
+
+/// Whether there is something to read (or an end to see) before the time is up.
+pub(crate) fn within(control: BorrowedFd<'_>, time: Timespec) -> io::Result<bool> {
+    let mut ready = [PollFd::from_borrowed_fd(control, PollFlags::IN)];
+    loop {
+        match rustix::event::poll(&mut ready, Some(&time)) {
+            Err(Errno::INTR) => {}
+            ready => return Ok(ready? > 0),
+        }
     }
 }
 

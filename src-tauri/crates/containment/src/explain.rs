@@ -48,6 +48,8 @@ pub fn explain(spec: &RunSpec) -> Result<Vec<String>, ContainmentError> {
         "It reaches no session bus, display, SSH agent, container engine or other socket of yours.".to_owned(),
         "It reaches no network but its gateway: the accounts and sites of its agent, judged request by request."
             .to_owned(),
+        "Programs that ignore proxies come by the gateway too; every name leads there. The ports of those hosts, 80 and 443 among them, cannot be used by servers of its own."
+            .to_owned(),
         "Whatever an account or site that you allow accepts, it can send there.".to_owned(),
         format!(
             "It has at most {} processes, and each at most {} MiB of memory and {} open files.",
@@ -77,6 +79,7 @@ mod tests {
             limits: crate::Limits::default(),
             hidden: Vec::new(),
             read_only: Vec::new(),
+            ports: Vec::new(),
         }
     }
 

@@ -1,6 +1,6 @@
-//! Process 1 of a contained run. It opens the run's port, starts the agent's
-//! command, reaps, passes signals on, and reports how the command ended. When
-//! it ends, the kernel ends every other process of the run.
+//! Process 1 of a contained run. It starts the agent's command, reaps, passes
+//! signals on, and reports how the command ended. When it ends, the kernel ends
+//! every other process of the run.
 //!
 //! bubblewrap starts it with a socket to the launcher as standard input, the
 //! launcher's complaint file as standard error, and nothing else.
@@ -11,16 +11,12 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 /// The first argument by which a program knows that it is to be the init of a
 /// run, and calls [`main`].
 pub const SUBCOMMAND: &str = "init-of-a-run";
-
-/// The port of the gateway on the run's own loopback.
-pub const PROXY_PORT: u16 = 3128;
 
 /// Exit code when the run could not be begun; nobody but bubblewrap sees it.
 const NOT_BEGUN: u8 = 125;
@@ -46,10 +42,9 @@ fn begin_and_wait() -> io::Result<ExitCode> {
         return Err(io::Error::other("this is not a run"));
     }
     let control = Arc::new(io::stdin().as_fd().try_clone_to_owned()?);
-    // Passed on, and closed here, while nothing of the agent's is alive that
-    // could want it. What connects before anyone accepts waits in its queue.
-    match TcpListener::bind((Ipv4Addr::LOCALHOST, PROXY_PORT)) {
-        Ok(listener) => Report::Listening(listener.into()).send(control.as_fd())?,
+    // The launcher lays it out before it says that the command may begin.
+    match File::open("/proc/self/ns/net") {
+        Ok(network) => Report::Network(network.into()).send(control.as_fd())?,
         Err(error) => {
             failed(&error).send(control.as_fd())?;
             return Err(error);

@@ -1,4 +1,4 @@
-//! The sandbox of a run: bubblewrap, our init, the pty, the run's port.
+//! The sandbox of a run: bubblewrap, our init, the pty, the run's ports.
 //!
 //! A run is one launch of an agent. Contained, it has no credential of the
 //! user, no way out but its own gateway, and a process tree that ends as one.
@@ -15,7 +15,8 @@
 //! | `environment`, `git`, `trust` | variables, git's settings, the run's CA as files |
 //! | `calls`, `filter` | the system calls that a run may make, and with which arguments |
 //! | `control` | the few messages between the launcher and init |
-//! | [`init`] | process 1 of a run; it makes the port of the run's gateway |
+//! | [`network`] | the run's network: what names lead to, the ports of its gateway |
+//! | [`init`] | process 1 of a run |
 //! | `session` | what happens between fork and exec: all `unsafe` code is here |
 //! | `terminal`, `relay`, `running` | the pty, copying, waiting and killing |
 //! | `uncontained` | the same command as the plain user, never called contained |
@@ -44,6 +45,8 @@ mod git;
 pub mod init;
 #[cfg(target_os = "linux")]
 mod layout;
+#[cfg(target_os = "linux")]
+pub mod network;
 #[cfg(unix)]
 mod places;
 #[cfg(unix)]

@@ -99,6 +99,28 @@ pub(crate) fn die_with_parent(command: &mut Command) {
     }
 }
 
+/// Moves this process, which must have one thread, into a network namespace and
+/// the user namespace that owns it, in which it then has every capability if it
+/// belongs to that one's owner. Source: setns(2), `ioctl_ns(2)`.
+#[cfg(target_os = "linux")]
+pub(crate) fn enter_network(network: rustix::fd::BorrowedFd<'_>) -> io::Result<()> {
+    use rustix::fd::{AsRawFd, FromRawFd};
+    const NS_GET_USERNS: libc::c_ulong = 0xB701;
+    #[allow(unsafe_code, reason = "neither std, nix nor rustix has this request")]
+    // SAFETY: the request takes no argument and returns a new descriptor or -1.
+    let owner = unsafe {
+        match libc::ioctl(network.as_raw_fd(), NS_GET_USERNS as _) {
+            -1 => return Err(io::Error::last_os_error()),
+            owner => OwnedFd::from_raw_fd(owner),
+        }
+    };
+    nix::sched::setns(owner, nix::sched::CloneFlags::CLONE_NEWUSER)?;
+    Ok(nix::sched::setns(
+        network,
+        nix::sched::CloneFlags::CLONE_NEWNET,
+    )?)
+}
+
 /// A memory file with this content, to be read from its beginning, closed on exec.
 #[cfg(target_os = "linux")]
 pub(crate) fn memory_file(content: &[u8]) -> io::Result<OwnedFd> {

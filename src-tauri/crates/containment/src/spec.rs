@@ -34,6 +34,10 @@ pub struct RunSpec {
     pub hidden: Vec<PathBuf>,
     /// More places that the run may read, at their own paths.
     pub read_only: Vec<PathBuf>,
+    /// Ports at which the run's gateway is also taken for its accounts' and
+    /// sites' hosts, by programs that know nothing of proxies. Contained runs
+    /// only; those that the run's network itself needs are left out.
+    pub ports: Vec<u16>,
 }
 
 /// What a run may use up. They are `setrlimit(2)` limits, lowered to the
@@ -155,19 +159,21 @@ impl ContainmentError {
     }
 }
 
-/// Takes the listening socket of a run's port, to give it to whoever serves the
-/// run; it is called once, before the command begins. Agents speak TCP to a
-/// proxy, on a port of the run's own network; a socket belongs to the network
-/// that it was made in, whoever holds it, so that nothing has to stand between.
+/// Takes the sockets of a run's ports, to give them to whoever serves the run; it
+/// is called once, before the command begins. Agents speak TCP, on ports of the
+/// run's own network; a socket belongs to the network that it was made in, whoever
+/// holds it, so that nothing has to stand between. What each is for the kernel
+/// says: the proxy's port listens on loopback, the hosts' ports on every address,
+/// and at port 53 of loopback is the name server, by TCP and UDP.
 #[cfg(unix)]
-pub type HandOver = Box<dyn FnOnce(std::os::fd::OwnedFd) -> io::Result<()> + Send>;
+pub type HandOver = Box<dyn FnOnce(Vec<std::os::fd::OwnedFd>) -> io::Result<()> + Send>;
 
 /// A platform's way to contain a run.
 pub trait Containment: Send + Sync {
     /// Whether it works for this user on this machine, found out by trying.
     fn support(&self) -> Support;
 
-    /// Starts the command, contained, once its port was handed over. Returns
+    /// Starts the command, contained, once its ports were handed over. Returns
     /// when the command itself has been started; its input and output are
     /// relayed from then on.
     ///

@@ -73,7 +73,8 @@ fn keep(
         ca_jks: write("ca.jks", &trust::jks(&certificates))?,
         ask: spec.ask.clone(),
     };
-    hand_over(listener.into()).map_err(ContainmentError::system("hand the run's port over"))?;
+    hand_over(vec![listener.into()])
+        .map_err(ContainmentError::system("hand the run's ports over"))?;
     let (inner, outer) =
         terminal::arrange().map_err(ContainmentError::system("make a terminal for the run"))?;
 

@@ -5,28 +5,25 @@
 use crate::Lanes;
 use crate::agent::{After, Agent};
 use crate::forward;
-use crate::gate::Gate;
+use crate::gate::{Gate, Wants};
 use crate::head::{Head, NoHead};
+use crate::names;
 use crate::normalise::{self, Via};
 use crate::problem::Problem;
 use crate::refuse::{No, reject, tell, tell_no};
 use crate::run::Run;
+use crate::tls::{self, Rewound, Version};
+use crate::transparent;
 use crate::two;
 use crate::wire::{self, Connection, Io};
-use bytes::{Buf as _, Bytes};
 use countersign_broker::Countersigner;
-use countersign_model::{Foreign, ReasonCode, RequestId};
-use rustls::server::Acceptor;
+use countersign_model::{Foreign, ReasonCode, Scheme};
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::LazyConfigAcceptor;
 use tokio_util::sync::CancellationToken;
 
 /// How often to look whether a stopped run goes on or has ended.
@@ -38,7 +35,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Where connections come from.
 pub(crate) trait Source {
     /// The next connection. Cancelling it loses none.
-    fn next(&mut self) -> impl Future<Output = io::Result<(Arrived, Gate)>> + Send;
+    fn next(&mut self) -> impl Future<Output = io::Result<(Arrived, Wants)>> + Send;
 }
 
 /// A connection that was accepted, and is of no event loop yet.
@@ -49,11 +46,11 @@ pub(crate) enum Arrived {
 
 impl Arrived {
     /// As one of the event loop that this is called in.
-    fn settle(self) -> io::Result<Connection> {
-        Ok(Connection::new(match self {
+    fn settle(self) -> io::Result<Io> {
+        Ok(match self {
             Self::Unix(stream) => Box::new(UnixStream::from_std(stream)?),
             Self::Tcp(stream) => Box::new(TcpStream::from_std(stream)?),
-        }))
+        })
     }
 }
 
@@ -74,16 +71,22 @@ pub(crate) async fn serve<C: Countersigner>(
             }
             Some(_) = connections.join_next() => {}
             accepted = source.next() => match accepted {
-                Ok((arrived, gate)) if connections.len() < run.limits.connections * 2 => {
+                Ok((arrived, wants)) if connections.len() < run.limits.connections * 2 => {
                     let run = Arc::clone(&run);
                     let room = connections.len() < run.limits.connections;
                     let serve = async move {
                         // Without a place in the event loop it is closed.
-                        let Ok(agent) = arrived.settle() else { return };
-                        if room {
-                            requests(&run, agent, Via::Proxy, gate).await;
-                        } else {
-                            too_many(&run, agent).await;
+                        let Ok(io) = arrived.settle() else { return };
+                        match wants {
+                            Wants::Names(names) if room => names::serve(&names, io).await,
+                            Wants::Names(_) => {}
+                            _ if !room => too_many(&run, io, &wants).await,
+                            Wants::Proxy(gate) => {
+                                requests(&run, Connection::new(io), Via::Proxy, gate).await;
+                            }
+                            Wants::Host(name, port) => {
+                                transparent::serve(&run, io, name.as_deref(), port).await;
+                            }
                         }
                     };
                     connections.spawn_on(serve, &lanes.next());
@@ -110,7 +113,7 @@ async fn wait_for_change(cut: &CancellationToken) {
     cut.cancelled().await;
 }
 
-async fn too_many<C: Countersigner>(run: &Run<C>, mut agent: Connection) {
+async fn too_many<C: Countersigner>(run: &Run<C>, io: Io, wants: &Wants) {
     let Ok(id) = run.port.new_request(&run.id) else {
         return;
     };
@@ -123,6 +126,9 @@ async fn too_many<C: Countersigner>(run: &Run<C>, mut agent: Connection) {
         detail,
     )
     .await;
+    // Whether a host is spoken to by TLS nobody knows yet.
+    let Wants::Proxy(_) = wants else { return };
+    let mut agent = Connection::new(io);
     let problem = Problem {
         request: Some(id),
         reason: ReasonCode::Limit,
@@ -139,7 +145,12 @@ async fn too_many<C: Countersigner>(run: &Run<C>, mut agent: Connection) {
 }
 
 /// Reads and answers one request after the other.
-async fn requests<C: Countersigner>(run: &Run<C>, mut agent: Connection, via: Via, gate: Gate) {
+pub(crate) async fn requests<C: Countersigner>(
+    run: &Run<C>,
+    mut agent: Connection,
+    via: Via,
+    gate: Gate,
+) {
     loop {
         let stop = run.port.cut(&run.id);
         // While the stop is engaged, a new connection is told so; one that
@@ -170,7 +181,7 @@ async fn requests<C: Countersigner>(run: &Run<C>, mut agent: Connection, via: Vi
 }
 
 /// A head that is too large, too slow, or ambiguous.
-async fn unreadable<C: Countersigner>(
+pub(crate) async fn unreadable<C: Countersigner>(
     run: &Run<C>,
     mut agent: Connection,
     via: &Via,
@@ -195,7 +206,7 @@ async fn unreadable<C: Countersigner>(
     };
     let target = match via {
         Via::Proxy => Foreign::new("an unreadable request"),
-        Via::Tunnel { host, .. } => Foreign::new(format!("an unreadable request to {host}")),
+        Via::Host { host, .. } => Foreign::new(format!("an unreadable request to {host}")),
     };
     reject(run, &id, target, reason, &detail).await;
     let problem = Problem {
@@ -240,18 +251,34 @@ async fn tunnel<C: Countersigner>(run: &Run<C>, mut agent: Connection, head: &He
     {
         return;
     }
-    let handshake = timeout(run.limits.head_time, end_tls(run, agent, &id, &host));
+    let (io, read) = agent.into_inner();
+    let target = Foreign::new(format!("CONNECT {host}"));
+    let ends = tls::end(run, Rewound::new(read, io), &id, Ok(&host), target);
+    let handshake = timeout(run.limits.head_time, ends);
     let tls = tokio::select! { biased;
         () = stop.cancelled() => return,
         tls = handshake => tls,
     };
-    let via = Via::Tunnel { host, port };
-    match tls {
-        Ok(Some((tls, Version::One))) => {
-            requests(run, Connection::new(tls), via, Gate::Open).await;
-        }
-        Ok(Some((tls, Version::Two))) => two::serve(run, tls, via).await,
-        Ok(None) | Err(_) => {}
+    if let Ok(Some(tls)) = tls {
+        inside(run, tls, host, port).await;
+    }
+}
+
+/// Serves what was in TLS, as this host.
+pub(crate) async fn inside<C: Countersigner>(
+    run: &Run<C>,
+    (tls, version): (Io, Version),
+    host: String,
+    port: u16,
+) {
+    let via = Via::Host {
+        scheme: Scheme::Https,
+        host,
+        port,
+    };
+    match version {
+        Version::One => requests(run, Connection::new(tls), via, Gate::Open).await,
+        Version::Two => two::serve(run, tls, via).await,
     }
 }
 
@@ -279,14 +306,20 @@ fn place<C: Countersigner>(run: &Run<C>, head: &Head) -> Result<(String, u16), N
             ));
         }
     }
-    if run.ca.vouches_for(&authority.host) {
-        return Ok((authority.host, port));
+    vouched(run, &authority.host)?;
+    Ok((authority.host, port))
+}
+
+/// Whether the run's CA vouches for this host; and if not, why.
+pub(crate) fn vouched<C: Countersigner>(run: &Run<C>, host: &str) -> Result<(), No> {
+    if run.ca.vouches_for(host) {
+        return Ok(());
     }
     let assigned = run
         .port
         .accounts(&run.id)
         .iter()
-        .any(|view| view.account.has_host(&authority.host));
+        .any(|view| view.account.has_host(host));
     Err(if assigned {
         No::because(
             ReasonCode::NotAssigned,
@@ -295,95 +328,4 @@ fn place<C: Countersigner>(run: &Run<C>, head: &Head) -> Result<(String, u16), N
     } else {
         No::ours(ReasonCode::NotAssigned)
     })
-}
-
-/// Which HTTP was agreed on inside a tunnel.
-enum Version {
-    One,
-    Two,
-}
-
-/// Ends TLS as the host. `None` when it does not come about; what can be said
-/// of that is in the record, for there is no channel to say it on.
-async fn end_tls<C: Countersigner>(
-    run: &Run<C>,
-    agent: Connection,
-    id: &RequestId,
-    host: &str,
-) -> Option<(Io, Version)> {
-    let (io, read) = agent.into_inner();
-    let target = || Foreign::new(format!("CONNECT {host}"));
-    let mut acceptor = LazyConfigAcceptor::new(Acceptor::default(), Rewound { read, io });
-    let Ok(hello) = (&mut acceptor).await else {
-        // Not closed before it is recorded.
-        let _open = acceptor.take_io();
-        reject(
-            run,
-            id,
-            target(),
-            ReasonCode::Unsupported,
-            "what came through the tunnel was not TLS",
-        )
-        .await;
-        return None;
-    };
-    let named = hello.client_hello().server_name().map(normalise::authority);
-    let agrees =
-        named.is_none_or(|name| name.is_ok_and(|name| name.host == host && name.port.is_none()));
-    if !agrees {
-        reject(
-            run,
-            id,
-            target(),
-            ReasonCode::Malformed,
-            "the server name of TLS is not the host of the CONNECT",
-        )
-        .await;
-        return None;
-    }
-    let config = run.ca.server_config(host).ok()?;
-    let tls = hello.into_stream(config).await.ok()?;
-    let version = match tls.get_ref().1.alpn_protocol() {
-        Some(b"h2") => Version::Two,
-        _ => Version::One,
-    };
-    Some((Box::new(tls), version))
-}
-
-/// A stream of which some was read already.
-struct Rewound {
-    read: Bytes,
-    io: Io,
-}
-
-impl AsyncRead for Rewound {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.read.is_empty() {
-            return Pin::new(&mut self.io).poll_read(cx, buf);
-        }
-        let take = self.read.len().min(buf.remaining());
-        buf.put_slice(&self.read[..take]);
-        self.read.advance(take);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Rewound {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
 }

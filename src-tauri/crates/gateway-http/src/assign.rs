@@ -55,15 +55,15 @@ pub(crate) fn account_for(
             "several accounts have this host; name one in a Countersign-Account header",
         ));
     };
+    if target.scheme == Scheme::Http && !view.account.plaintext {
+        return Err(No::unsupported(
+            "Plain http is not allowed for this account. Use https.",
+        ));
+    }
     if view.account.port != target.port {
         return Err(No::because(
             ReasonCode::NotAssigned,
             "This port of the host is not among the accounts of this agent. Ask the user to add it.",
-        ));
-    }
-    if target.scheme == Scheme::Http && !view.account.plaintext {
-        return Err(No::unsupported(
-            "Plain http is not allowed for this account. Use https.",
         ));
     }
     Ok(view)

@@ -9,7 +9,7 @@ use crate::head::{Framing, Head, parse};
 use crate::headers::{self, Reply};
 use crate::normalise::{self, Via};
 use crate::wire::{Connection, NoBody};
-use countersign_model::{Account, CredentialKind, Environment, HostPattern, Provider};
+use countersign_model::{Account, CredentialKind, Environment, HostPattern, Provider, Scheme};
 use countersign_testkit::Fuzz;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
@@ -345,7 +345,8 @@ fn where_a_request_goes_is_what_its_bytes_say_and_the_same_for_every_server() {
             framing: Framing::None,
             keep_alive: true,
         };
-        let tunnel = through.ok().map(|authority| Via::Tunnel {
+        let tunnel = through.ok().map(|authority| Via::Host {
+            scheme: Scheme::Https,
             host: authority.host,
             port: authority.port.unwrap_or(443),
         });
@@ -358,7 +359,7 @@ fn where_a_request_goes_is_what_its_bytes_say_and_the_same_for_every_server() {
                     continue;
                 }
             };
-            if let Via::Tunnel { host, port } = &via {
+            if let Via::Host { host, port, .. } = &via {
                 assert_eq!(
                     (&target.host, target.port),
                     (host, *port),

@@ -1,10 +1,11 @@
-//! The ways in, and what is shown at them. A run's Unix socket and its port need
+//! The ways in, and what is shown at them. A run's Unix socket and its ports need
 //! no token: who is let in there is the run. An agent that nobody launched comes
 //! by a port that every process of the user reaches, so it must know a token.
 
 use crate::accept::{Arrived, Source};
 use crate::head::Head;
-use crate::port::Port;
+use crate::names::Names;
+use crate::port::{By, Ports};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_broker::Secret;
@@ -50,37 +51,55 @@ impl Gate {
     }
 }
 
-/// The ways into a run: its Unix socket, and its port once that was handed over.
+/// What whoever connects is taken for.
+pub(crate) enum Wants {
+    /// A client of a proxy.
+    Proxy(Gate),
+    /// A client of the host whose address it connected to: of this name, or of
+    /// none that was asked for, and this port.
+    Host(Option<Arc<str>>, u16),
+    /// One that asks for names.
+    Names(Arc<Names>),
+}
+
+/// The ways into a run: its Unix socket, and its ports once they were handed over.
 pub(crate) struct Doors {
     socket: UnixListener,
-    port: Option<Port>,
-    /// `None` when it has come, or never will.
-    to_come: Option<oneshot::Receiver<Port>>,
+    ports: Option<Ports>,
+    /// `None` when they have come, or never will.
+    to_come: Option<oneshot::Receiver<Ports>>,
 }
 
 impl Doors {
-    pub(crate) fn new(socket: UnixListener, port: oneshot::Receiver<Port>) -> Self {
+    pub(crate) fn new(socket: UnixListener, ports: oneshot::Receiver<Ports>) -> Self {
         Self {
             socket,
-            port: None,
-            to_come: Some(port),
+            ports: None,
+            to_come: Some(ports),
         }
     }
 }
 
 impl Source for Doors {
-    async fn next(&mut self) -> io::Result<(Arrived, Gate)> {
+    async fn next(&mut self) -> io::Result<(Arrived, Wants)> {
         loop {
             // Not biased, so that neither way keeps the other waiting.
             tokio::select! {
                 accepted = self.socket.accept() => {
-                    return Ok((Arrived::Unix(accepted?.0.into_std()?), Gate::Open));
+                    let arrived = Arrived::Unix(accepted?.0.into_std()?);
+                    return Ok((arrived, Wants::Proxy(Gate::Open)));
                 }
-                accepted = by_port(self.port.as_mut()) => {
-                    return Ok((Arrived::Tcp(accepted?), Gate::Open));
+                accepted = by_ports(self.ports.as_mut()) => {
+                    let (stream, by) = accepted?;
+                    let wants = match by {
+                        By::Proxy => Wants::Proxy(Gate::Open),
+                        By::Host(name, port) => Wants::Host(name, port),
+                        By::Names(names) => Wants::Names(names),
+                    };
+                    return Ok((Arrived::Tcp(stream), wants));
                 }
-                port = handed(self.to_come.as_mut()) => {
-                    self.port = port;
+                ports = handed(self.to_come.as_mut()) => {
+                    self.ports = ports;
                     self.to_come = None;
                 }
             }
@@ -88,31 +107,33 @@ impl Source for Doors {
     }
 }
 
-async fn by_port(port: Option<&mut Port>) -> io::Result<std::net::TcpStream> {
-    match port {
-        Some(port) => port.accept().await,
+async fn by_ports(ports: Option<&mut Ports>) -> io::Result<(std::net::TcpStream, By)> {
+    match ports {
+        Some(ports) => ports.accept().await,
         None => std::future::pending().await,
     }
 }
 
-async fn handed(port: Option<&mut oneshot::Receiver<Port>>) -> Option<Port> {
-    match port {
-        // Whoever was to hand it over may have ended.
-        Some(port) => port.await.ok(),
+async fn handed(ports: Option<&mut oneshot::Receiver<Ports>>) -> Option<Ports> {
+    match ports {
+        // Whoever was to hand them over may have ended.
+        Some(ports) => ports.await.ok(),
         None => std::future::pending().await,
     }
 }
 
 /// A loopback port for an agent that nobody launched.
 pub(crate) struct Loopback {
-    pub(crate) port: Port,
+    pub(crate) ports: Ports,
     pub(crate) token: Arc<Secret>,
 }
 
 impl Source for Loopback {
-    async fn next(&mut self) -> io::Result<(Arrived, Gate)> {
-        let stream = self.port.accept().await?;
-        Ok((Arrived::Tcp(stream), Gate::Token(Arc::clone(&self.token))))
+    async fn next(&mut self) -> io::Result<(Arrived, Wants)> {
+        // It has no other door than the proxy's.
+        let (stream, _) = self.ports.accept().await?;
+        let gate = Gate::Token(Arc::clone(&self.token));
+        Ok((Arrived::Tcp(stream), Wants::Proxy(gate)))
     }
 }
 

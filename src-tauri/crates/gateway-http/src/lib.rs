@@ -5,7 +5,9 @@
 //! is no tunnel: TLS ends here, under a CA that exists in memory for this run
 //! alone, and every request is read, recognised, judged by the broker, recorded,
 //! and only then sent, once, with the real credential. `forward.rs` is that way
-//! from top to bottom.
+//! from top to bottom. A contained run's programs that know nothing of proxies
+//! come the same way: its name server (`names`) gives every name an address that
+//! leads here (`transparent`).
 //!
 //! # Invariants
 //!
@@ -18,7 +20,8 @@
 //!   cut. `Set-Cookie` stays here. Token endpoints of known kinds are answered
 //!   here, with a placeholder.
 //! - **Doubt is refused.** Of HTTP/1.1 a strict subset is taken that no two
-//!   parsers read differently; target, Host, CONNECT and SNI must agree.
+//!   parsers read differently; target, Host, CONNECT, SNI
+//!   and the name that was asked for must agree.
 //! - **The stop wins (G5).** The run's cut is taken before anything else of a
 //!   request, and everything that waits or moves is raced against it.
 //! - **Every release is settled** exactly once, by a guard that also settles
@@ -45,6 +48,7 @@ mod gate;
 mod head;
 mod headers;
 mod limits;
+mod names;
 mod normalise;
 mod port;
 mod problem;
@@ -55,6 +59,8 @@ mod scrub;
 mod send;
 mod settle;
 mod spool;
+mod tls;
+mod transparent;
 mod two;
 mod upstream;
 mod websocket;
@@ -62,7 +68,7 @@ mod wire;
 
 pub use ca::{CaError, RunCa};
 pub use limits::Limits;
-pub use port::Port;
+pub use port::Ports;
 pub use run::RunGateway;
 
 use countersign_broker::{Countersigner, Secret};
@@ -118,17 +124,17 @@ impl Gateway {
         }
     }
 
-    /// Serves a run on its socket, and on its port once that comes: whoever
+    /// Serves a run on its socket, and on its ports once they come: whoever
     /// connects there is the run. Returns when the run has ended; dropping the
     /// future closes every connection and settles what was under way as unknown.
     pub async fn serve_run<C: Countersigner>(
         &self,
         listener: UnixListener,
-        port: oneshot::Receiver<Port>,
+        ports: oneshot::Receiver<Ports>,
         gateway: RunGateway<C>,
     ) {
         let run = Arc::new(run::Run::new(gateway, Arc::clone(&self.roots)));
-        accept::serve(run, gate::Doors::new(listener, port), &self.lanes).await;
+        accept::serve(run, gate::Doors::new(listener, ports), &self.lanes).await;
     }
 
     /// Serves an agent that is not contained, on a port of its own. Its clients
@@ -137,12 +143,12 @@ impl Gateway {
     /// be told, so nobody is let in.
     pub async fn serve_tcp<C: Countersigner>(
         &self,
-        port: Port,
+        ports: Ports,
         gateway: RunGateway<C>,
         token: Secret,
     ) {
         let run = Arc::new(run::Run::new(gateway, Arc::clone(&self.roots)));
         let token = Arc::new(token);
-        accept::serve(run, gate::Loopback { port, token }, &self.lanes).await;
+        accept::serve(run, gate::Loopback { ports, token }, &self.lanes).await;
     }
 }

@@ -34,11 +34,16 @@ pub(crate) struct Authority {
     pub(crate) port: Option<u16>,
 }
 
-/// How a request came: straight to the proxy, or inside a CONNECT tunnel.
+/// How a request came: to the proxy, which is told where it goes; or as to the
+/// host itself, inside a CONNECT tunnel or by the host's own address.
 #[derive(Debug, Clone)]
 pub(crate) enum Via {
     Proxy,
-    Tunnel { host: String, port: u16 },
+    Host {
+        scheme: Scheme,
+        host: String,
+        port: u16,
+    },
 }
 
 /// Reads `host` or `host:port`: lower-cases, strips one trailing dot; refuses
@@ -101,16 +106,23 @@ pub(crate) fn target(head: &Head, via: &Via) -> Result<Target, Doubt> {
             let port = stated.port.unwrap_or(scheme.default_port());
             (scheme, stated.host, port)
         }
-        (Via::Tunnel { host, port }, stated) => {
+        (
+            Via::Host {
+                scheme: via,
+                host,
+                port,
+            },
+            stated,
+        ) => {
             if let Some(stated) = stated {
-                let same = scheme == Scheme::Https
+                let same = scheme == *via
                     && stated.host == *host
-                    && stated.port.unwrap_or(443) == *port;
+                    && stated.port.unwrap_or(scheme.default_port()) == *port;
                 if !same {
-                    return Err("the target is not the host of the tunnel");
+                    return Err("the target is not the host that was connected to");
                 }
             }
-            (Scheme::Https, host.clone(), *port)
+            (*via, host.clone(), *port)
         }
     };
     let differs = |stated: Authority| {
@@ -221,7 +233,8 @@ mod tests {
         }
     }
     fn tunnel() -> Via {
-        Via::Tunnel {
+        Via::Host {
+            scheme: Scheme::Https,
             host: "a.example".into(),
             port: 443,
         }
@@ -259,6 +272,32 @@ mod tests {
                 target(&head(line, Some(host)), &tunnel()).unwrap().host,
                 "a.example"
             );
+        }
+    }
+
+    #[test]
+    fn whoever_connects_to_a_host_by_http_names_that_host() {
+        let via = |port| Via::Host {
+            scheme: Scheme::Http,
+            host: "a.example".into(),
+            port,
+        };
+        let whole = target(&head("http://a.example/x", Some("a.example")), &via(80)).unwrap();
+        let t = target(&head("/x", Some("A.example")), &via(80)).unwrap();
+        assert_eq!(
+            (t.scheme, t.port, t.path.as_str()),
+            (Scheme::Http, 80, "/x")
+        );
+        assert_eq!(t, whole);
+        assert!(target(&head("/x", Some("a.example:8080")), &via(8080)).is_ok());
+        for (line, host, port) in [
+            ("/x", "b.example", 80),
+            ("/x", "a.example", 8080),
+            ("http://b.example/x", "a.example", 80),
+            ("https://a.example/x", "a.example", 80),
+        ] {
+            let refused = target(&head(line, Some(host)), &via(port));
+            assert!(refused.is_err(), "{line} {host} {port}");
         }
     }
 

@@ -1,15 +1,17 @@
 //! TCP ports on loopback, and who may come in by them.
 //!
-//! A run's port is made by the run's launcher, in the run's own network where it
-//! has one, and handed over as a listening socket. The listener is handed over
-//! and not each connection: what is accepted here is made here, so that nobody
-//! else holds its file description. Of the listener's somebody may have kept a
-//! copy, and may make it block whoever accepts: that is a thread which does
-//! nothing else, one for each port.
+//! A run's ports are made by the run's launcher, in the run's own network where it
+//! has one, and handed over as sockets. A listener is handed over and not each
+//! connection: what is accepted here is made here, so that nobody else holds its
+//! file description. Of the listener's somebody may have kept a copy, and may make
+//! it block whoever accepts: that is a thread which does nothing else, one for
+//! each run. It also answers the run's questions for names ([`crate::names`]).
 
+use crate::names::{self, Names};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{RecvFlags, SendFlags};
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,30 +27,68 @@ const WAITING: usize = 16;
 const STACK: usize = 64 << 10;
 /// After a failure: out of descriptors, most likely.
 const REST: Duration = Duration::from_millis(50);
+/// Where a run's name server listens, on its loopback.
+const NAME_SERVER: u16 = 53;
 
-/// A listener on loopback. Dropping it closes the port.
-pub struct Port {
-    arriving: mpsc::Receiver<(TcpStream, SocketAddr)>,
+/// The ports of a run. Dropping them closes them.
+pub struct Ports {
+    arriving: mpsc::Receiver<Came>,
     callers: Callers,
     /// The connection that is being asked about. It lies here so that it is not
     /// lost when nobody waits for the answer any more.
     asked: Option<Asked>,
+    names: Arc<Names>,
     _open: Open,
 }
 
-type Asked = Pin<Box<dyn Future<Output = Option<TcpStream>> + Send>>;
+type Asked = Pin<Box<dyn Future<Output = Option<Came>> + Send>>;
 
-/// The port, open. Dropped, it is closed, and its thread ends.
+/// A connection that was accepted, from this address.
+struct Came {
+    stream: TcpStream,
+    peer: SocketAddr,
+    door: Door,
+}
+
+/// What somebody wants who connects to a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Door {
+    /// A proxy.
+    Proxy,
+    /// The host of the address that was connected to.
+    Hosts,
+    /// The name server.
+    Names,
+}
+
+/// By what door a connection came.
+pub(crate) enum By {
+    Proxy,
+    /// To an address that was given out for this name, or for none, and a port.
+    Host(Option<Arc<str>>, u16),
+    Names(Arc<Names>),
+}
+
+/// The sockets, open. Dropped, they are closed, and their thread ends.
 struct Open {
-    listener: Arc<TcpListener>,
+    sockets: Arc<Sockets>,
     closed: Arc<AtomicBool>,
+}
+
+/// What was handed over, by what it is for.
+struct Sockets {
+    listeners: Vec<(TcpListener, Door)>,
+    /// The name server's other side.
+    questions: Option<UdpSocket>,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.closed.store(true, Ordering::SeqCst);
-        // Wakes whoever accepts, also where a copy of the listener lives on.
-        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+        // Wakes whoever accepts, also where a copy of a listener lives on.
+        for (listener, _) in &self.sockets.listeners {
+            let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
+        }
     }
 }
 
@@ -61,32 +101,51 @@ enum Callers {
     Only(u32),
 }
 
-impl std::fmt::Debug for Port {
+impl std::fmt::Debug for Ports {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Port")
+        f.debug_struct("Ports")
             .field("callers", &self.callers)
             .finish_non_exhaustive()
     }
 }
 
-impl Port {
-    /// What a launcher handed over, if it is what it should be: a TCP socket
-    /// that listens on a loopback address. Only processes of `uid` are let in
-    /// where the run is not contained; and where the port lies in this process's
-    /// own network, whatever the launcher says of the run. (Whose a process of
-    /// another network is cannot be told: then it is not let in.)
+impl Ports {
+    /// What a launcher handed over, if it is what it should be: a TCP socket that
+    /// listens on a loopback address, which is the proxy's; and of a contained run
+    /// also TCP sockets that listen on every address, which are its hosts' ports,
+    /// and a UDP and a TCP socket at port 53 of loopback, which are its name
+    /// server. What each is for is not said: the kernel knows.
+    ///
+    /// Only processes of `uid` are let in where the run is not contained; and
+    /// where the proxy's port lies in this process's own network, whatever the
+    /// launcher says of the run. (Whose a process of another network is cannot be
+    /// told: then it is not let in.) The other ports are not taken there at all.
     ///
     /// # Errors
     /// `InvalidInput` when it is anything else; others when that cannot be told.
-    pub async fn handed_over(socket: OwnedFd, contained: bool, uid: u32) -> io::Result<Self> {
-        let (listener, inode) =
-            checked(socket).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
-        let callers = if contained && !is_of_this_network(inode).await? {
-            Callers::Anyone
-        } else {
-            only(uid)
-        };
-        Self::open(listener, callers)
+    pub async fn handed_over(sockets: Vec<OwnedFd>, contained: bool, uid: u32) -> io::Result<Self> {
+        let invalid = |e| io::Error::new(io::ErrorKind::InvalidInput, e);
+        let found: Vec<Found> = sockets
+            .into_iter()
+            .map(checked)
+            .collect::<io::Result<_>>()
+            .map_err(invalid)?;
+        let elsewhere = contained && !any_is_of_this_network(&found).await?;
+        let sockets = sorted(found).map_err(invalid)?;
+        let more = sockets.questions.is_some() || sockets.listeners.len() > 1;
+        if more && !elsewhere {
+            return Err(invalid(io::Error::other(
+                "it is not of a run's own network",
+            )));
+        }
+        Self::open(
+            sockets,
+            if elsewhere {
+                Callers::Anyone
+            } else {
+                only(uid)
+            },
+        )
     }
 
     /// A listener of this process's own, for processes of `uid`.
@@ -94,83 +153,148 @@ impl Port {
     /// # Errors
     /// When no thread can be had.
     pub fn of_user(listener: TcpListener, uid: u32) -> io::Result<Self> {
-        Self::open(listener, Callers::Only(uid))
+        let sockets = Sockets {
+            listeners: vec![(listener, Door::Proxy)],
+            questions: None,
+        };
+        Self::open(sockets, Callers::Only(uid))
     }
 
-    fn open(listener: TcpListener, callers: Callers) -> io::Result<Self> {
+    fn open(sockets: Sockets, callers: Callers) -> io::Result<Self> {
+        let names = Arc::<Names>::default();
         let open = Open {
-            listener: Arc::new(listener),
+            sockets: Arc::new(sockets),
             closed: Arc::default(),
         };
-        let (listener, closed) = (Arc::clone(&open.listener), Arc::clone(&open.closed));
         let (to, arriving) = mpsc::channel(WAITING);
+        let attendant = Attendant {
+            sockets: Arc::clone(&open.sockets),
+            closed: Arc::clone(&open.closed),
+            names: Arc::clone(&names),
+            to,
+        };
         thread::Builder::new()
-            .name("port".into())
+            .name("ports".into())
             .stack_size(STACK)
-            .spawn(move || accept_all(&listener, &closed, &to))?;
+            .spawn(move || attendant.work())?;
         Ok(Self {
             arriving,
             callers,
             asked: None,
+            names,
             _open: open,
         })
     }
 
     /// The next connection of somebody who may connect. Cancelling it loses none.
-    pub(crate) async fn accept(&mut self) -> io::Result<TcpStream> {
+    pub(crate) async fn accept(&mut self) -> io::Result<(TcpStream, By)> {
         loop {
             // One at a time: others cannot have more than one looked up at once.
             if let Some(asked) = &mut self.asked {
                 let admitted = asked.as_mut().await;
                 self.asked = None;
-                if let Some(stream) = admitted {
-                    return Ok(stream);
+                if let Some(came) = admitted {
+                    return Ok(self.by(came));
                 }
             }
-            let arrived = self.arriving.recv().await;
-            let (stream, peer) = arrived.ok_or(io::ErrorKind::BrokenPipe)?;
+            let came = self.arriving.recv().await;
+            let came = came.ok_or(io::ErrorKind::BrokenPipe)?;
             match self.callers {
-                Callers::Anyone => return Ok(stream),
+                Callers::Anyone => return Ok(self.by(came)),
                 Callers::Only(uid) => {
-                    self.asked = Some(Box::pin(if_of(uid, stream, peer)));
+                    self.asked = Some(Box::pin(if_of(uid, came)));
                 }
             }
         }
     }
-}
 
-/// Accepts until the port is closed. Whatever holds it up holds up nobody else.
-fn accept_all(
-    listener: &TcpListener,
-    closed: &AtomicBool,
-    to: &mpsc::Sender<(TcpStream, SocketAddr)>,
-) {
-    while !closed.load(Ordering::SeqCst) {
-        // By the listener's flags, accepting waits or does not: so it is waited
-        // for here.
-        let mut ready = [PollFd::new(listener, PollFlags::IN)];
-        let arrived = poll(&mut ready, LOOK_AGAIN.as_ref())
-            .map_err(io::Error::from)
-            .and_then(|_| listener.accept())
-            .and_then(|(stream, peer)| {
-                stream.set_nonblocking(true)?;
-                // Heads and small replies are not to wait for an acknowledgement.
-                stream.set_nodelay(true)?;
-                Ok((stream, peer))
-            });
-        match arrived {
-            Ok(arrived) => {
-                if to.blocking_send(arrived).is_err() {
-                    return;
-                }
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => thread::sleep(REST),
-        }
+    fn by(&self, came: Came) -> (TcpStream, By) {
+        let by = match came.door {
+            Door::Proxy => By::Proxy,
+            Door::Names => By::Names(Arc::clone(&self.names)),
+            Door::Hosts => match came.stream.local_addr() {
+                Ok(SocketAddr::V4(at)) => By::Host(self.names.of(*at.ip()), at.port()),
+                Ok(SocketAddr::V6(_)) | Err(_) => By::Host(None, 0),
+            },
+        };
+        (came.stream, by)
     }
 }
 
-/// Linux wakes whoever accepts when the port is closed; elsewhere it is looked
+/// The thread at a run's ports. Whatever holds it up holds up nobody else.
+struct Attendant {
+    sockets: Arc<Sockets>,
+    closed: Arc<AtomicBool>,
+    names: Arc<Names>,
+    to: mpsc::Sender<Came>,
+}
+
+impl Attendant {
+    /// Accepts and answers until the ports are closed.
+    fn work(&self) {
+        let Sockets {
+            listeners,
+            questions,
+        } = &*self.sockets;
+        let mut ready: Vec<PollFd<'_>> = listeners
+            .iter()
+            .map(|(listener, _)| PollFd::new(listener, PollFlags::IN))
+            .chain(questions.iter().map(|q| PollFd::new(q, PollFlags::IN)))
+            .collect();
+        while !self.closed.load(Ordering::SeqCst) {
+            // By a listener's flags, accepting waits or does not: so it is waited
+            // for here.
+            match poll(&mut ready, LOOK_AGAIN.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(_) => thread::sleep(REST),
+            }
+            let due = ready.iter().map(|socket| !socket.revents().is_empty());
+            for (at, _) in due.enumerate().filter(|&(_, due)| due) {
+                let done = match (listeners.get(at), questions) {
+                    (Some((listener, door)), _) => {
+                        accept(listener, *door).map(|came| self.to.blocking_send(came))
+                    }
+                    (None, Some(questions)) => self.answer(questions).map(Ok),
+                    (None, None) => Ok(Ok(())),
+                };
+                match done {
+                    Ok(Ok(())) => {}
+                    // Nobody takes connections any more.
+                    Ok(Err(_)) => return,
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    Err(_) => thread::sleep(REST),
+                }
+            }
+        }
+    }
+
+    /// Answers one question for a name. Nobody is waited for, whatever flags a
+    /// copy of the socket has set: an answer that cannot leave is asked for again.
+    fn answer(&self, questions: &UdpSocket) -> io::Result<()> {
+        let mut message = [0; names::LONGEST];
+        let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+        let (_, length, from) = match rustix::net::recvfrom(questions, &mut message, flags) {
+            Err(rustix::io::Errno::AGAIN) => return Ok(()),
+            received => received?,
+        };
+        if let (Some(message), Some(from)) = (message.get(..length), from)
+            && let Some(answer) = self.names.answer(message)
+        {
+            let _ = rustix::net::sendto(questions, &answer, SendFlags::DONTWAIT, &from);
+        }
+        Ok(())
+    }
+}
+
+fn accept(listener: &TcpListener, door: Door) -> io::Result<Came> {
+    let (stream, peer) = listener.accept()?;
+    stream.set_nonblocking(true)?;
+    // Heads and small replies are not to wait for an acknowledgement.
+    stream.set_nodelay(true)?;
+    Ok(Came { stream, peer, door })
+}
+
+/// Linux wakes whoever accepts when a port is closed; elsewhere it is looked
 /// for now and again.
 const LOOK_AGAIN: Option<rustix::event::Timespec> = if cfg!(target_os = "linux") {
     None
@@ -192,48 +316,115 @@ fn only(uid: u32) -> Callers {
     }
 }
 
-/// The socket as a listener, and its inode.
-fn checked(socket: OwnedFd) -> io::Result<(TcpListener, u64)> {
-    use rustix::net::{SocketType, sockopt};
+/// A socket that may be one of a run's, and its inode.
+struct Found {
+    socket: Socket,
+    inode: u64,
+}
+
+enum Socket {
+    Listener(TcpListener, Door),
+    Questions(UdpSocket),
+}
+
+/// What the kernel says that it is.
+fn checked(socket: OwnedFd) -> io::Result<Found> {
+    use rustix::net::{SocketType, ipproto, sockopt};
     let no = |what| Err(io::Error::other(what));
-    if sockopt::socket_type(&socket)? != SocketType::STREAM {
-        return no("it is no stream socket");
+    let inode = rustix::fs::fstat(&socket)?.st_ino;
+    let kind = sockopt::socket_type(&socket)?;
+    if kind != SocketType::STREAM && kind != SocketType::DGRAM {
+        return no("it is neither a stream nor a datagram socket");
     }
     #[cfg(target_os = "linux")]
-    if sockopt::socket_protocol(&socket)? != Some(rustix::net::ipproto::TCP) {
-        return no("it does not speak TCP");
+    {
+        let speaks = sockopt::socket_protocol(&socket)?;
+        if speaks != Some(ipproto::TCP) && speaks != Some(ipproto::UDP) {
+            return no("it speaks neither TCP nor UDP");
+        }
+    }
+    // The same call for both; a datagram socket is told apart below.
+    let listener = TcpListener::from(socket);
+    let SocketAddr::V4(at) = listener.local_addr()? else {
+        return no("it is not bound to an address of IPv4");
+    };
+    let at_name_server = *at.ip() == Ipv4Addr::LOCALHOST && at.port() == NAME_SERVER;
+    if kind == SocketType::DGRAM {
+        return if at_name_server {
+            let socket = Socket::Questions(OwnedFd::from(listener).into());
+            Ok(Found { socket, inode })
+        } else {
+            no("it is a datagram socket, and not the name server's")
+        };
     }
     // Apple's systems do not say it; there, accepting fails.
     #[cfg(not(target_vendor = "apple"))]
-    if !sockopt::socket_acceptconn(&socket)? {
+    if !sockopt::socket_acceptconn(&listener)? {
         return no("it does not listen");
     }
-    let inode = rustix::fs::fstat(&socket)?.st_ino;
-    let listener = TcpListener::from(socket);
-    match listener.local_addr()? {
-        SocketAddr::V4(address) if address.ip().is_loopback() => {}
-        _ => return no("it is not bound to a loopback address"),
+    let door = match IpAddr::V4(*at.ip()) {
+        _ if at_name_server => Door::Names,
+        ip if ip.is_loopback() => Door::Proxy,
+        ip if ip.is_unspecified() => Door::Hosts,
+        _ => return no("it is bound to an address that is not loopback"),
+    };
+    Ok(Found {
+        socket: Socket::Listener(listener, door),
+        inode,
+    })
+}
+
+/// One proxy's port, at most one name server, and any number of hosts' ports (no
+/// two of which can be the same).
+fn sorted(found: Vec<Found>) -> io::Result<Sockets> {
+    let mut sockets = Sockets {
+        listeners: Vec::new(),
+        questions: None,
+    };
+    for Found { socket, .. } in found {
+        let twice = match socket {
+            Socket::Listener(listener, door) => {
+                let one = |(_, other): &(TcpListener, Door)| *other == door;
+                let twice = door != Door::Hosts && sockets.listeners.iter().any(one);
+                sockets.listeners.push((listener, door));
+                twice
+            }
+            Socket::Questions(questions) => sockets.questions.replace(questions).is_some(),
+        };
+        if twice {
+            return Err(io::Error::other("two are for the same"));
+        }
     }
-    Ok((listener, inode))
+    if sockets
+        .listeners
+        .iter()
+        .all(|(_, door)| *door != Door::Proxy)
+    {
+        return Err(io::Error::other("there is no port for a proxy"));
+    }
+    Ok(sockets)
 }
 
 /// The connection, if its other end is of this user's.
-async fn if_of(uid: u32, stream: TcpStream, peer: SocketAddr) -> Option<TcpStream> {
-    let (SocketAddr::V4(peer), SocketAddr::V4(local)) = (peer, stream.local_addr().ok()?) else {
+async fn if_of(uid: u32, came: Came) -> Option<Came> {
+    let (SocketAddr::V4(peer), SocketAddr::V4(local)) = (came.peer, came.stream.local_addr().ok()?)
+    else {
         return None;
     };
-    let table = table().await.ok()?;
-    (owner(&table, peer, local) == Some(uid)).then_some(stream)
+    let table = table("tcp").await.ok()?;
+    (owner(&table, peer, local) == Some(uid)).then_some(came)
 }
 
-/// Whether the socket belongs to the network of this process.
-async fn is_of_this_network(inode: u64) -> io::Result<bool> {
-    Ok(rows(&table().await?).any(|row| row.inode == inode))
+/// Whether one of the sockets belongs to the network of this process.
+async fn any_is_of_this_network(found: &[Found]) -> io::Result<bool> {
+    let (tcp, udp) = (table("tcp").await?, table("udp").await?);
+    let mut rows = rows(&tcp).chain(rows(&udp));
+    Ok(rows.any(|row| row.inode != 0 && found.iter().any(|socket| socket.inode == row.inode)))
 }
 
-/// The kernel's table of this network's TCP sockets (IPv4).
-async fn table() -> io::Result<String> {
-    tokio::fs::read_to_string("/proc/net/tcp").await
+/// The kernel's table of this network's sockets of a protocol (IPv4).
+async fn table(protocol: &str) -> io::Result<String> {
+    tokio::fs::read_to_string(format!("/proc/net/{protocol}")).await
 }
 
 /// What is known of a socket. Addresses are as the table spells them.

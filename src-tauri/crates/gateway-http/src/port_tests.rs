@@ -49,7 +49,7 @@ async fn what_is_not_a_tcp_listener_on_loopback_is_not_served() {
         wrong.push(("multipath TCP", multipath));
     }
     for (what, socket) in wrong {
-        let port = Port::handed_over(socket, true, me()).await;
+        let port = Ports::handed_over(vec![socket], true, me()).await;
         assert!(port.is_err(), "{what}: {port:?}");
     }
 }
@@ -57,7 +57,7 @@ async fn what_is_not_a_tcp_listener_on_loopback_is_not_served() {
 #[tokio::test]
 async fn a_port_in_this_network_is_for_its_user_whatever_is_said_of_the_run() {
     for contained in [true, false] {
-        let port = Port::handed_over(listener().into(), contained, 7).await;
+        let port = Ports::handed_over(vec![listener().into()], contained, 7).await;
         assert_eq!(port.unwrap().callers, Callers::Only(7), "{contained}");
     }
 }
@@ -67,7 +67,9 @@ async fn whoever_keeps_a_copy_and_makes_it_block_holds_up_nobody() {
     let socket = listener();
     let address = socket.local_addr().unwrap();
     let copy = socket.try_clone().unwrap();
-    let mut port = Port::handed_over(socket.into(), false, me()).await.unwrap();
+    let mut port = Ports::handed_over(vec![socket.into()], false, me())
+        .await
+        .unwrap();
     for blocking in [true, false, true] {
         copy.set_nonblocking(!blocking).unwrap();
         let _client = TcpStream::connect(address).await.unwrap();
@@ -90,12 +92,14 @@ async fn a_process_of_the_user_is_let_in_and_one_of_another_is_closed() {
     for (uid, admitted) in [(me(), true), (me() + 1, false)] {
         let socket = listener();
         let address = socket.local_addr().unwrap();
-        let mut port = Port::handed_over(socket.into(), false, uid).await.unwrap();
+        let mut port = Ports::handed_over(vec![socket.into()], false, uid)
+            .await
+            .unwrap();
         let mut client = TcpStream::connect(address).await.unwrap();
         let accepted = timeout(Duration::from_secs(1), port.accept()).await;
         assert_eq!(accepted.is_ok(), admitted);
         if admitted {
-            assert!(accepted.unwrap().unwrap().nodelay().unwrap());
+            assert!(accepted.unwrap().unwrap().0.nodelay().unwrap());
         } else {
             assert!(matches!(client.read(&mut [0]).await, Ok(0) | Err(_)));
         }
@@ -106,7 +110,9 @@ async fn a_process_of_the_user_is_let_in_and_one_of_another_is_closed() {
 async fn a_connection_is_not_lost_when_nobody_waits_while_its_owner_is_looked_up() {
     let socket = listener();
     let address = socket.local_addr().unwrap();
-    let mut port = Port::handed_over(socket.into(), false, me()).await.unwrap();
+    let mut port = Ports::handed_over(vec![socket.into()], false, me())
+        .await
+        .unwrap();
     let _clients = [
         TcpStream::connect(address).await.unwrap(),
         TcpStream::connect(address).await.unwrap(),
@@ -137,10 +143,10 @@ async fn the_kernel_says_whose_a_loopback_connection_is() {
     else {
         unreachable!("bound to IPv4")
     };
-    let now = table().await.unwrap();
+    let now = table("tcp").await.unwrap();
     assert_eq!(owner(&now, peer, local), Some(me()));
     assert_eq!(owner(&now, SocketAddrV4::new(*peer.ip(), 1), local), None);
     // The kernel lists what a process has closed as root's.
     drop(client);
-    assert_eq!(owner(&table().await.unwrap(), peer, local), None);
+    assert_eq!(owner(&table("tcp").await.unwrap(), peer, local), None);
 }

@@ -145,8 +145,8 @@ fn target_text(head: &Head, via: &Via) -> Foreign {
     // It was refused: its beginning is enough.
     let path = path.get(..MOST_TARGET).unwrap_or(path);
     Foreign::new(match via {
-        Via::Tunnel { host, port } if path.starts_with('/') => {
-            format!("{} https://{host}:{port}{path}", head.method)
+        Via::Host { scheme, host, port } if path.starts_with('/') => {
+            format!("{} {}://{host}:{port}{path}", head.method, scheme.word())
         }
         _ => format!("{} {path}", head.method),
     })

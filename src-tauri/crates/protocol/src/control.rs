@@ -49,8 +49,8 @@ pub enum Ask {
         /// by the caller at all.
         loopback: bool,
     },
-    /// On a run's connection, at most once: the socket that listens on the run's
-    /// port. One byte follows this message and carries it as a descriptor.
+    /// On a run's connection, at most once: the sockets of the run's ports. One
+    /// byte follows this message and carries them as descriptors.
     Listening {},
     /// On a run's connection: the command has ended.
     EndRun {
@@ -215,6 +215,8 @@ pub struct RunBegun {
     pub ca_pem: String,
     /// What stands in place of credentials: environment variables.
     pub placeholders: Vec<(String, String)>,
+    /// Ports of its accounts' and sites' hosts.
+    pub ports: Vec<u16>,
     /// Folders that the agent must not see: configuration, state, sockets.
     pub hidden: Vec<String>,
     /// Where it listens instead, if that was asked for.

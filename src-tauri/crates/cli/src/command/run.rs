@@ -68,7 +68,7 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
     }
     let spec = spec(wanted.argv, folder, &begun)?;
     let giver = lease.try_clone().map_err(|e| Failure::new(e.to_string()))?;
-    let hand_over: HandOver = Box::new(move |socket| handover::give(&giver, socket));
+    let hand_over: HandOver = Box::new(move |sockets| handover::give(&giver, sockets));
     let started = if wanted.uncontained {
         say::uncontained();
         keep_orphans()?;
@@ -165,6 +165,7 @@ fn spec(argv: Vec<OsString>, folder: PathBuf, begun: &RunBegun) -> Result<RunSpe
         limits: Limits::default(),
         hidden: begun.hidden.iter().map(PathBuf::from).collect(),
         read_only: Vec::new(),
+        ports: begun.ports.clone(),
     })
 }
 
@@ -179,6 +180,7 @@ fn explain_only(wanted: Run, folder: PathBuf) -> Result<ExitCode, Failure> {
             .into_owned(),
         ca_pem: String::new(),
         placeholders: Vec::new(),
+        ports: Vec::new(),
         hidden: home
             .hidden()
             .iter()

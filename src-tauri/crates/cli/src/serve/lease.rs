@@ -1,5 +1,5 @@
 //! A run's lease: the connection on which `countersign run` began it. The run's
-//! port comes by it. When it closes, the run is over; when the run is over, it
+//! ports come by it. When it closes, the run is over; when the run is over, it
 //! says so.
 
 use super::control::failed;
@@ -10,7 +10,7 @@ use crate::home::make_private;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_broker::{Countersigner as _, Run, Secret};
-use countersign_gateway_http::{Limits, Port, RunCa, RunGateway};
+use countersign_gateway_http::{Limits, Ports, RunCa, RunGateway};
 use countersign_model::{AgentId, Foreign, ReasonCode, RunFacts, RunId};
 use countersign_protocol::control::{Ask, Loopback, Reply, RunBegun};
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -79,11 +79,11 @@ pub(super) async fn hold(
         reply,
         folder: _folder,
         gateway: _gateway,
-        port,
+        ports,
     } = begun;
     let end = match wire::write(&mut stream, &reply).await {
         Err(_) => End::because("its launcher was gone before it began"),
-        Ok(()) => until_over(&mut stream, &run, handle.as_ref(), port).await,
+        Ok(()) => until_over(&mut stream, &run, handle.as_ref(), ports).await,
     };
     authority
         .broker
@@ -114,11 +114,11 @@ async fn until_over(
     stream: &mut UnixStream,
     run: &Run,
     launcher: Option<&OwnedFd>,
-    port: Option<Handing>,
+    ports: Option<Handing>,
 ) -> End {
     let (mut read, mut write) = stream.split();
     // One from beginning to end: what the stop comes between is half read.
-    let heeded = heed(&mut read, run.facts.contained, port);
+    let heeded = heed(&mut read, run.facts.contained, ports);
     tokio::pin!(heeded);
     tokio::select! {
         end = &mut heeded => return end,
@@ -148,7 +148,7 @@ async fn until_over(
 }
 
 /// Does what the launcher says, until that is the end.
-async fn heed(lease: &mut ReadHalf<'_>, contained: bool, mut port: Option<Handing>) -> End {
+async fn heed(lease: &mut ReadHalf<'_>, contained: bool, mut ports: Option<Handing>) -> End {
     loop {
         match wire::read::<Ask>(lease).await {
             Ok(Some(Ask::EndRun { exit_code })) => {
@@ -158,15 +158,15 @@ async fn heed(lease: &mut ReadHalf<'_>, contained: bool, mut port: Option<Handin
                 };
             }
             Ok(Some(Ask::Listening {})) => {
-                let Some(port) = port.take() else {
+                let Some(ports) = ports.take() else {
                     return End::BROKEN;
                 };
-                match take_port((*lease).as_ref(), contained, &port.lane).await {
-                    // A gateway that has ended closes it.
-                    Ok(taken) => drop(port.to.send(taken)),
+                match take_ports((*lease).as_ref(), contained, &ports.lane).await {
+                    // A gateway that has ended closes them.
+                    Ok(taken) => drop(ports.to.send(taken)),
                     Err(e) if e.kind() == io::ErrorKind::InvalidInput => return End::BROKEN,
                     Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return End::GONE,
-                    Err(_) => return End::because("its port could not be taken"),
+                    Err(_) => return End::because("its ports could not be taken"),
                 }
             }
             Ok(Some(_)) => return End::BROKEN,
@@ -175,10 +175,10 @@ async fn heed(lease: &mut ReadHalf<'_>, contained: bool, mut port: Option<Handin
     }
 }
 
-async fn take_port(lease: &UnixStream, contained: bool, lane: &Handle) -> io::Result<Port> {
-    let socket = handover::take(lease).await?;
+async fn take_ports(lease: &UnixStream, contained: bool, lane: &Handle) -> io::Result<Ports> {
+    let sockets = handover::take(lease).await?;
     let uid = nix::unistd::getuid().as_raw();
-    lane.spawn(Port::handed_over(socket, contained, uid))
+    lane.spawn(Ports::handed_over(sockets, contained, uid))
         .await
         .map_err(io::Error::other)?
 }
@@ -188,13 +188,13 @@ struct Begun {
     reply: Reply,
     folder: RunFolder,
     gateway: Serving,
-    /// Where the run's port goes when it comes. `None` when none is to come.
-    port: Option<Handing>,
+    /// Where the run's ports go when they come. `None` when none are to come.
+    ports: Option<Handing>,
 }
 
-/// Where a run's port goes.
+/// Where a run's ports go.
 struct Handing {
-    to: oneshot::Sender<Port>,
+    to: oneshot::Sender<Ports>,
     /// The run's lane.
     lane: Handle,
 }
@@ -250,11 +250,11 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         spool: authority.home.state.clone(),
     };
     let mut loopback = None;
-    let mut port = None;
+    let mut ports = None;
     let serving = Serving(match door {
         None => {
             let (sender, to_come) = oneshot::channel();
-            port = Some(sender);
+            ports = Some(sender);
             lane.spawn(async move { http.serve_run(listener, to_come, gateway).await })
         }
         Some(door) => {
@@ -265,8 +265,8 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
                 ca_file: ca_file.to_string_lossy().into_owned(),
             });
             let (token, uid) = (Secret::new(door.token.into_bytes()), nix::unistd::getuid());
-            let port = Port::of_user(door.listener, uid.as_raw()).map_err(|e| ended(&e))?;
-            lane.spawn(async move { http.serve_tcp(port, gateway, token).await })
+            let ports = Ports::of_user(door.listener, uid.as_raw()).map_err(|e| ended(&e))?;
+            lane.spawn(async move { http.serve_tcp(ports, gateway, token).await })
         }
     });
     let reply = Reply::RunBegun(Box::new(RunBegun {
@@ -274,6 +274,7 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         gateway: socket.to_string_lossy().into_owned(),
         ca_pem,
         placeholders: placeholders(&accounts),
+        ports: host_ports(&accounts),
         hidden: authority
             .home
             .hidden()
@@ -287,7 +288,7 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         reply,
         folder,
         gateway: serving,
-        port: port.map(|to| Handing { to, lane }),
+        ports: ports.map(|to| Handing { to, lane }),
     })
 }
 
@@ -369,6 +370,17 @@ fn placeholders(accounts: &[countersign_broker::AccountView]) -> Vec<(String, St
     all.sort();
     all.dedup_by(|a, b| a.0 == b.0);
     all
+}
+
+/// The ports at which the run's programs find its accounts' and sites' hosts. Those
+/// of HTTP are always among them, so that whoever tries another host, or the wrong
+/// scheme, is told.
+fn host_ports(accounts: &[countersign_broker::AccountView]) -> Vec<u16> {
+    let mut ports = vec![443, 80];
+    ports.extend(accounts.iter().map(|view| view.account.port));
+    let mut seen = std::collections::HashSet::new();
+    ports.retain(|port| seen.insert(*port));
+    ports
 }
 
 /// The folder of a run's sockets; gone with the run.

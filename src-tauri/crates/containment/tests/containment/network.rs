@@ -90,7 +90,7 @@ fn a_run_whose_port_cannot_be_handed_over_does_not_begin() {
         let ran = stage.run_with(&options, &["/usr/bin/touch", "began"]);
         assert_eq!(ran.code, Some(99), "{ran:?}");
         assert!(
-            ran.errors.contains("cannot hand the run's port over"),
+            ran.errors.contains("cannot hand the run's ports over"),
             "{ran:?}"
         );
         assert!(!stage.folder.join("began").exists(), "{options:?}");
@@ -105,7 +105,7 @@ fn the_gateway_can_also_be_reached_by_its_socket() {
 }
 
 #[test]
-fn a_name_is_not_resolved_and_that_is_known_at_once() {
+fn without_its_gateway_a_run_resolves_no_name_and_that_is_known_at_once() {
     let stage = Stage::new();
     let began = Instant::now();
     let ran = stage.shell(

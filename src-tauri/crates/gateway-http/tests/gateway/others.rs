@@ -4,7 +4,7 @@ use crate::fake::Plan;
 use crate::upstream::{ok, says};
 use crate::world::{HOST, World, limits, random_text, until};
 use countersign_broker::Secret;
-use countersign_gateway_http::{Gateway, Port, RunCa, RunGateway};
+use countersign_gateway_http::{Gateway, Ports, RunCa, RunGateway};
 use countersign_model::RunId;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt as _;
@@ -43,7 +43,7 @@ impl Loopback {
         };
         let uid = std::fs::metadata("/proc/self").unwrap().uid();
         let token = Secret::new(token.as_bytes().to_vec());
-        let port = Port::of_user(listener, uid).unwrap();
+        let port = Ports::of_user(listener, uid).unwrap();
         let serve = async move { Gateway::new().serve_tcp(port, run, token).await };
         Self {
             proxy,

@@ -6,7 +6,7 @@ use crate::upstream::Upstream;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_broker::{AccountView, Place, Presented, Secret};
-use countersign_gateway_http::{Gateway, Limits, Port, RunCa, RunGateway};
+use countersign_gateway_http::{Gateway, Limits, Ports, RunCa, RunGateway};
 use countersign_model::{
     Account, CredentialKind, CredentialVersion, Environment, HostPattern, Provider, RunId, Settled,
 };
@@ -33,7 +33,7 @@ pub struct World {
     pub secret: String,
     pub gateway: JoinHandle<()>,
     /// Where the run's port is handed over.
-    pub port: Option<oneshot::Sender<Port>>,
+    pub port: Option<oneshot::Sender<Ports>>,
     _folder: tempfile::TempDir,
 }
 
@@ -177,7 +177,9 @@ impl World {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let me = std::fs::metadata("/proc/self").unwrap().uid();
-        let port = Port::handed_over(listener.into(), false, me).await.unwrap();
+        let port = Ports::handed_over(vec![listener.into()], false, me)
+            .await
+            .unwrap();
         self.port.take().unwrap().send(port).unwrap();
         address
     }
