@@ -1,6 +1,6 @@
 use crate::clock::Clock;
 use crate::denials::Denials;
-use crate::desk::{Asking, Desk, Heard, Hears, No};
+use crate::desk::{Desk, Hears};
 use crate::force::Force;
 use crate::outcomes::Open;
 use crate::runs::{Run, Runs};
@@ -8,20 +8,18 @@ use crate::stop::EmergencyStop;
 use crate::usage::Usage;
 use countersign_ledger::{Durability, Ledger, LedgerError, Receipt};
 use countersign_model::{
-    AgentId, Answer, Approval, Assurance, AuditRecord, CredentialId, CredentialVersion, Digest,
-    Event, Foreign, QuestionId, ReasonCode, RequestId, Requested, RunFacts, RunId, StopTrigger,
-    SurfaceKind,
+    AgentId, AuditRecord, CredentialId, CredentialVersion, Digest, Event, Foreign, ReasonCode,
+    RequestId, Requested, RunFacts, RunId, StopTrigger,
 };
 use countersign_protocol::surface::{About, SurfaceState, ToSurface};
 use countersign_vault::Vault;
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// A question that belongs to no run is open this long.
-const ACT_LIFE: Duration = Duration::from_secs(120);
 /// How long after a run's end its last outcomes may still come in.
 const LAST_OUTCOMES: Duration = Duration::from_secs(5);
 /// The same when everything ends: somebody waits for that.
@@ -40,6 +38,9 @@ pub struct Parts {
     pub stop: EmergencyStop,
     /// The counter of the newest acceptance that the trail knows; 0 for none.
     pub seal_counter: u64,
+    /// Where bodies that are too large to be judged lie for a while, in files
+    /// without a name.
+    pub spool: PathBuf,
 }
 
 /// judge -> ask -> record -> [`Permit`](crate::Permit). Cheap to clone; all
@@ -61,6 +62,7 @@ pub(crate) struct Inner {
     usage: Mutex<Usage>,
     /// Allowed and not yet settled.
     pub(crate) open: Mutex<HashMap<RequestId, Open>>,
+    pub(crate) spool: PathBuf,
     force: RwLock<Option<Arc<Force>>>,
     seal_counter: AtomicU64,
     pub(crate) credentials: RwLock<HashMap<CredentialId, CredentialVersion>>,
@@ -82,6 +84,7 @@ impl Broker {
             vault,
             stop,
             seal_counter,
+            spool,
         } = parts;
         let inner = Arc::new_cyclic(|inner: &Weak<Inner>| Inner {
             desk: Desk::new(Arc::clone(&clock), Box::new(inner.clone())),
@@ -93,6 +96,7 @@ impl Broker {
             denials: Mutex::default(),
             usage: Mutex::default(),
             open: Mutex::default(),
+            spool,
             force: RwLock::default(),
             seal_counter: AtomicU64::new(seal_counter),
             credentials: RwLock::default(),
@@ -346,64 +350,6 @@ impl Broker {
         }
         self.publish();
         lifted.map_err(|error| format!("The stop stays engaged: {error}"))
-    }
-
-    // ---- the human ------------------------------------------------------
-
-    /// Asks the human about something that is no request of an agent, at
-    /// `Window`, for at most two minutes. Dropping the future withdraws it.
-    ///
-    /// # Errors
-    /// Why there is no yes; `stopped` also when the stop was pressed meanwhile.
-    pub async fn ask_human(&self, about: About) -> Result<Approval, ReasonCode> {
-        self.ask_at(about, Assurance::Window).await
-    }
-
-    /// The same, as strongly as is said.
-    pub(crate) async fn ask_at(
-        &self,
-        about: About,
-        assurance: Assurance,
-    ) -> Result<Approval, ReasonCode> {
-        let presses = self.inner.stop.presses();
-        let id = QuestionId::from_random(random()?);
-        let key = Digest::of_parts("countersign/act/1", &[id.as_str().as_bytes()]);
-        let asking = Asking {
-            about,
-            assurance,
-            key,
-            life: ACT_LIFE,
-            hold: ACT_LIFE,
-            of_run: None,
-        };
-        match self.inner.desk.ask(id.clone(), asking).await {
-            Heard::Yes(_) if self.inner.stop.presses() != presses => Err(ReasonCode::Stopped),
-            Heard::Yes(approval) => Ok(approval),
-            Heard::No(No { reason, .. }) => Err(reason),
-            Heard::StillOpen(_) => {
-                self.inner.desk.withdraw(&id, ReasonCode::TimedOut);
-                Err(ReasonCode::TimedOut)
-            }
-        }
-    }
-
-    /// A no from the command: to a question by its id, or to the question of a
-    /// request. Returns whether there was one.
-    pub fn deny(&self, id: &str, because: Option<String>) -> bool {
-        let open = self.inner.desk.open();
-        let found = open.iter().find(|q| {
-            q.id.as_str() == id || matches!(&q.about, About::Request(r) if r.request.as_str() == id)
-        });
-        found.is_some_and(|q| {
-            self.inner.desk.answer(
-                &q.id,
-                q.digest,
-                Answer::Deny,
-                Assurance::Notification,
-                SurfaceKind::Command,
-                because,
-            )
-        })
     }
 
     /// Lifts what is denied by itself against an agent. Returns how much was.

@@ -10,7 +10,9 @@ use crate::desk::{Asking, Heard, OfRun, QUESTION_LIFE};
 use crate::force::Force;
 use crate::outcomes::{Open, Unused};
 use crate::permit::{Bound, Permit};
-use crate::port::{AccountView, Countersigner, Rejected, Release, Submission};
+use crate::port::{
+    AccountView, Countersigner, Destination, NotConnected, Rejected, Release, Submission,
+};
 use crate::question::{about, needed_to_read, same_question, target};
 use crate::runs::Run;
 use crate::usage::Share;
@@ -23,6 +25,9 @@ use countersign_model::{
 };
 use countersign_policy::Recent;
 use countersign_vault::Presented;
+use std::fs::File;
+use std::io;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -118,6 +123,14 @@ impl Countersigner for Broker {
 
     fn settle(&self, settled: Settled) {
         self.settle_open(settled);
+    }
+
+    async fn connect(&self, run: &RunId, to: &Destination) -> Result<TcpStream, NotConnected> {
+        self.dial(run, to).await
+    }
+
+    async fn spool(&self, _run: &RunId) -> io::Result<File> {
+        tempfile::tempfile_in(&self.inner.spool)
     }
 
     async fn reject(&self, rejected: Rejected) {

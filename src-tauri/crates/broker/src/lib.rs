@@ -20,8 +20,10 @@ mod credentials;
 mod decide;
 mod denials;
 mod desk;
+mod dial;
 mod force;
 mod health;
+mod human;
 mod outcomes;
 mod permit;
 mod port;
@@ -37,6 +39,8 @@ pub use desk::{Desk, GUARD, QUESTION_LIFE, SURFACE_QUEUE, SurfaceId, TERMINAL, Y
 pub use force::Force;
 pub use health::Moment;
 pub use permit::Permit;
-pub use port::{AccountView, Countersigner, Rejected, Release, Submission};
+pub use port::{
+    AccountView, Countersigner, Destination, NotConnected, Rejected, Release, Submission,
+};
 pub use runs::Run;
 pub use stop::EmergencyStop;

@@ -10,6 +10,9 @@ use countersign_model::{
     ReasonCode, Refusal, RequestId, RunFacts, RunId, Settled,
 };
 use countersign_vault::Presented;
+use std::fs::File;
+use std::io;
+use std::net::TcpStream;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -61,6 +64,38 @@ pub struct AccountView {
     pub credential: Option<CredentialVersion>,
 }
 
+/// Where a gateway wants to be connected: the host of an account, as a request
+/// names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// The account whose host it is.
+    pub account: AccountId,
+    /// The digest of its configuration when the request was judged.
+    pub digest: Digest,
+    /// The host, lower case, no trailing dot.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// Why there is no connection. Nothing was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotConnected {
+    /// The run has no such account (any more), or the account no such host.
+    #[error("The service is none of this run's accounts any more.")]
+    NotTheirs,
+    /// Its name could not be resolved.
+    #[error("The service's name could not be resolved.")]
+    Unresolved,
+    /// Its name leads to this machine or a private network, and nobody
+    /// configured that it should (DNS rebinding).
+    #[error("The service's name resolves to a private address, and the account has no connect_to.")]
+    Private,
+    /// No address of it took the connection.
+    #[error("The service could not be reached.")]
+    Unreachable,
+}
+
 /// Leave to send one request once, with what it needs for that.
 ///
 /// Must be settled: dropping it unsettled is recorded as "outcome unknown".
@@ -75,7 +110,8 @@ pub struct Release {
     pub cut: CancellationToken,
 }
 
-/// The broker, as gateways know it.
+/// The broker, as gateways know it: everything that a gateway needs of the world
+/// comes by here, so that it opens neither connections nor files by itself.
 #[async_trait]
 pub trait Countersigner: Send + Sync + 'static {
     /// Proof of a durable record, good for one request, once.
@@ -119,6 +155,18 @@ pub trait Countersigner: Send + Sync + 'static {
 
     /// Records what became of a released request. Never waits.
     fn settle(&self, settled: Settled);
+
+    /// A TCP connection to a host of one of the run's accounts, and to no other.
+    ///
+    /// # Errors
+    /// Why there is none.
+    async fn connect(&self, run: &RunId, to: &Destination) -> Result<TcpStream, NotConnected>;
+
+    /// An empty file without a name, for a body that is too large to be judged.
+    ///
+    /// # Errors
+    /// What the file system says.
+    async fn spool(&self, run: &RunId) -> io::Result<File>;
 
     /// Records a request that the gateway refused. To be waited for before the
     /// agent is answered: it cannot be refused faster than that is recorded.

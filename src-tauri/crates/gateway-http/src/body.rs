@@ -1,19 +1,18 @@
 //! Request bodies: read whole where the verdict depends on them, else streamed
 //! piece by piece, hashed on the way.
 
-use crate::Limits;
 use crate::agent::Reader;
 use crate::head::{Framing, Head};
-use crate::limits::Budget;
+use crate::run::Run;
 use crate::spool::{self, Spooled};
 use crate::wire::NoBody;
 use bytes::{Bytes, BytesMut};
+use countersign_broker::Countersigner;
 use countersign_model::Digest;
 use flate2::write::{GzDecoder, ZlibDecoder};
 use http_body::{Frame, SizeHint};
 use sha2::{Digest as _, Sha256};
 use std::io::Write;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
@@ -49,16 +48,15 @@ pub(crate) enum Read {
 
 /// Reads a body to its end, within the limits: into memory what can be judged,
 /// onto disk what is larger.
-pub(crate) async fn read_whole(
+pub(crate) async fn read_whole<C: Countersigner>(
     mut reader: Reader<'_>,
     head: &Head,
-    limits: &Limits,
-    budget: &Budget,
-    spool: (&Budget, &Path),
+    run: &Run<C>,
 ) -> Result<Read, NotRead> {
+    let (limits, budget) = (&run.limits, &run.budget);
     let idle = limits.idle_request;
     let large = |reader, begun| async move {
-        let spooled = spool::read(reader, begun, idle, spool).await?;
+        let spooled = spool::read(reader, begun, run).await?;
         Ok(Read::Spooled(Box::new(spooled)))
     };
     let mut held = None;

@@ -1,17 +1,16 @@
-//! The way to the real host: resolved with suspicion, over verified TLS.
+//! The way to the real host, over verified TLS. The connection itself is made by
+//! the broker: to the hosts of the run's accounts, and to nobody else.
 
-use crate::upstream::{Failed, Route};
+use crate::upstream::{Failed, To};
 use crate::wire::Io;
-use countersign_model::{Account, Digest, Scheme};
+use countersign_broker::{Countersigner, Destination, NotConnected};
+use countersign_model::{Digest, Scheme};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 /// The roots that vouch for hosts whose account names no CA of its own.
 #[derive(Debug, Default)]
@@ -65,13 +64,13 @@ impl Dialler {
 
     /// Opens a connection to the route's host, and to nobody else.
     /// `upgrades`: to become a WebSocket, so by HTTP/1.1.
-    pub(crate) async fn dial(
+    pub(crate) async fn dial<C: Countersigner>(
         &self,
-        route: &Route,
-        account: &Account,
+        to: &To<'_, C>,
         upgrades: bool,
     ) -> Result<Dialled, Failed> {
-        let tcp = connect(route, account).await?;
+        let To { route, .. } = to;
+        let tcp = connect(to).await?;
         let _ = tcp.set_nodelay(true);
         if route.scheme == Scheme::Http {
             return Ok(Dialled {
@@ -79,7 +78,7 @@ impl Dialler {
                 two: false,
             });
         }
-        let mut config = self.tls(route, account)?;
+        let mut config = self.tls(to)?;
         if upgrades {
             Arc::make_mut(&mut config).alpn_protocols = vec![b"http/1.1".to_vec()];
         }
@@ -97,17 +96,17 @@ impl Dialler {
         })
     }
 
-    fn tls(&self, route: &Route, account: &Account) -> Result<Arc<ClientConfig>, Failed> {
+    fn tls<C: Countersigner>(&self, to: &To<'_, C>) -> Result<Arc<ClientConfig>, Failed> {
         const NO_ROOTS: Failed =
             Failed::NotSent("There is no CA that could vouch for the service.");
-        let Some(pem) = &account.ca_pem else {
+        let Some(pem) = &to.account.ca_pem else {
             return self.roots.native().ok_or(NO_ROOTS);
         };
         let mut own = self
             .own_roots
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(config) = own.get(&route.account) {
+        if let Some(config) = own.get(&to.route.account) {
             return Ok(Arc::clone(config));
         }
         let mut roots = RootCertStore::empty();
@@ -121,139 +120,34 @@ impl Dialler {
             return Err(NO_ROOTS);
         }
         let config = client_config(roots).ok_or(NO_ROOTS)?;
-        own.insert(route.account, Arc::clone(&config));
+        own.insert(to.route.account, Arc::clone(&config));
         Ok(config)
     }
 }
 
-/// Resolves and connects. A name that resolves to this machine or a private
-/// network is refused (DNS rebinding), unless the human configured where the
-/// host really is; the address that was checked is the one that is used.
-async fn connect(route: &Route, account: &Account) -> Result<TcpStream, Failed> {
-    const UNRESOLVED: Failed = Failed::NotSent("The service's name could not be resolved.");
-    let addresses: Vec<SocketAddr> = match &account.connect_to {
-        Some(place) => tokio::net::lookup_host(place.as_str())
-            .await
-            .map_err(|_| UNRESOLVED)?
-            .collect(),
-        None => {
-            let all = tokio::net::lookup_host((route.host.as_str(), route.port))
-                .await
-                .map_err(|_| UNRESOLVED)?;
-            let public: Vec<_> = all.filter(|a| is_public(a.ip())).collect();
-            if public.is_empty() {
-                return Err(Failed::NotSent(
-                    "The service's name resolves to a private address, and the account has no connect_to.",
-                ));
-            }
-            public
-        }
+async fn connect<C: Countersigner>(to: &To<'_, C>) -> Result<TcpStream, Failed> {
+    let destination = Destination {
+        account: to.account.id.clone(),
+        digest: to.route.account,
+        host: to.route.host.clone(),
+        port: to.route.port,
     };
-    for address in addresses {
-        if let Ok(Ok(tcp)) = timeout(Duration::from_secs(4), TcpStream::connect(address)).await {
-            return Ok(tcp);
-        }
-    }
-    Err(Failed::NotSent("The service could not be reached."))
-}
-
-/// Whether an address is on the public internet (IANA special-purpose
-/// registries), seen through every way of writing IPv4 inside IPv6.
-fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => is_public_v4(v4),
-        IpAddr::V6(v6) => is_public_v6(v6),
-    }
-}
-
-fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, c, _] = ip.octets();
-    !matches!(
-        (a, b, c),
-        (0 | 10 | 127 | 224..=255, _, _)
-            | (100, 64..=127, _)
-            | (169, 254, _)
-            | (172, 16..=31, _)
-            | (192, 168, _)
-            | (192, 0, 0 | 2)
-            | (192, 88, 99)
-            | (198, 18 | 19, _)
-            | (198, 51, 100)
-            | (203, 0, 113)
-    )
-}
-
-fn is_public_v6(ip: Ipv6Addr) -> bool {
-    let s = ip.segments();
-    let embedded = |hi: u16, lo: u16| Ipv4Addr::from(u32::from(hi) << 16 | u32::from(lo));
-    match s {
-        // Unspecified, loopback, IPv4-compatible, IPv4-mapped.
-        [0, 0, 0, 0, 0, 0 | 0xffff, hi, lo] => s[5] == 0xffff && is_public_v4(embedded(hi, lo)),
-        // NAT64.
-        [0x64, 0xff9b, 0, 0, 0, 0, hi, lo] => is_public_v4(embedded(hi, lo)),
-        // Teredo, ORCHID, documentation.
-        [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => false,
-        // 6to4.
-        [0x2002, hi, lo, ..] => is_public_v4(embedded(hi, lo)),
-        // Everything else that is global unicast.
-        [first, ..] => first & 0xe000 == 0x2000,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_addresses_of_the_public_internet_are_dialled() {
-        for private in [
-            "0.0.0.0",
-            "10.1.2.3",
-            "100.64.0.1",
-            "127.0.0.1",
-            "127.9.9.9",
-            "169.254.169.254",
-            "172.16.0.1",
-            "172.31.255.255",
-            "192.0.0.1",
-            "192.0.2.1",
-            "192.168.1.1",
-            "198.18.0.1",
-            "198.51.100.1",
-            "203.0.113.1",
-            "224.0.0.1",
-            "240.0.0.1",
-            "255.255.255.255",
-            "::",
-            "::1",
-            "::127.0.0.1",
-            "::ffff:127.0.0.1",
-            "::ffff:10.0.0.1",
-            "64:ff9b::7f00:1",
-            "64:ff9b:1::1",
-            "fc00::1",
-            "fd12::1",
-            "fe80::1",
-            "fec0::1",
-            "ff02::1",
-            "2001:db8::1",
-            "2001::1",
-            "2002:7f00:1::",
-            "100::1",
-        ] {
-            assert!(!is_public(private.parse().unwrap()), "{private}");
-        }
-        for public in [
-            "1.1.1.1",
-            "8.8.8.8",
-            "172.32.0.1",
-            "100.128.0.1",
-            "2606:4700::1111",
-            "2001:4860:4860::8888",
-            "::ffff:8.8.8.8",
-            "64:ff9b::808:808",
-        ] {
-            assert!(is_public(public.parse().unwrap()), "{public}");
-        }
-    }
+    let connected = to.port.connect(to.run, &destination).await;
+    let tcp = connected.map_err(|why| {
+        Failed::NotSent(match why {
+            NotConnected::NotTheirs => {
+                "The service is none of this run's accounts any more."
+            }
+            NotConnected::Unresolved => "The service's name could not be resolved.",
+            NotConnected::Private => {
+                "The service's name resolves to a private address, and the account has no connect_to."
+            }
+            NotConnected::Unreachable => "The service could not be reached.",
+        })
+    })?;
+    // It came from elsewhere.
+    let registered = tcp
+        .set_nonblocking(true)
+        .and_then(|()| TcpStream::from_std(tcp));
+    registered.map_err(|_| Failed::NotSent("The service could not be reached."))
 }

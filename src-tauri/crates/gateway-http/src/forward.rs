@@ -109,9 +109,7 @@ async fn judge<C: Countersigner>(
                     .await
                     .map_err(|_| No::ours(ReasonCode::Withdrawn))?;
             }
-            let spool = (&run.spool, run.spool_folder.as_path());
-            let read = body::read_whole(agent.reader(), head, &run.limits, &run.budget, spool);
-            match read.await {
+            match body::read_whole(agent.reader(), head, run).await {
                 Ok(Read::Whole(whole)) => Body::Whole(whole),
                 Ok(Read::Spooled(spooled)) => Body::Spooled(spooled),
                 Err(why) => return Err(not_read(why)),

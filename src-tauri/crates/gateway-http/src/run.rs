@@ -8,7 +8,6 @@ use crate::upstream::Upstreams;
 use crate::{Limits, RunCa};
 use countersign_broker::{Countersigner, Secret};
 use countersign_model::RunId;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
@@ -26,8 +25,6 @@ pub struct RunGateway<C: Countersigner> {
     pub port: Arc<C>,
     /// What it may use.
     pub limits: Limits,
-    /// Where large bodies lie for a while, in files without a name.
-    pub spool: PathBuf,
 }
 
 pub(crate) struct Run<C: Countersigner> {
@@ -38,7 +35,6 @@ pub(crate) struct Run<C: Countersigner> {
     pub(crate) budget: Budget,
     /// Of the disk.
     pub(crate) spool: Budget,
-    pub(crate) spool_folder: PathBuf,
     /// Places for requests of HTTP/2, of which a connection carries many.
     pub(crate) requests: Semaphore,
     pub(crate) jars: Jars,
@@ -56,7 +52,6 @@ impl<C: Countersigner> Run<C> {
             port: gateway.port,
             budget: Budget::new(gateway.limits.buffered),
             spool: Budget::new(gateway.limits.spooled),
-            spool_folder: gateway.spool,
             requests: Semaphore::new(gateway.limits.connections),
             limits: gateway.limits,
             jars: Jars::default(),

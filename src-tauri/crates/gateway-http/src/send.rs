@@ -8,7 +8,7 @@ use crate::reply::{self, Side};
 use crate::run::Run;
 use crate::scrub::Needles;
 use crate::spool::{self, Spooled};
-use crate::upstream::{Exchange, Failed, Route};
+use crate::upstream::{Exchange, Failed, Route, To};
 use crate::websocket;
 use countersign_broker::{Countersigner, Place, Presented, Release};
 use countersign_model::{Account, BodyCommitment, Digest, ExactRequest, Scheme};
@@ -178,16 +178,19 @@ async fn first<C: Countersigner>(
         None
     };
     let request = outgoing(exact, &release.presented, cookie, body)?;
-    let route = route(judged);
+    let to = To {
+        route: route(judged),
+        account,
+        port: &*run.port,
+        run: &run.id,
+    };
     let (limits, upstreams) = (&run.limits, &run.upstreams);
     let (reply, up) = if judged.upgrades {
         upstreams
-            .send_to_upgrade(&route, account, request, limits, progress)
+            .send_to_upgrade(&to, request, limits, progress)
             .await?
     } else {
-        upstreams
-            .send(&route, account, request, limits, progress)
-            .await?
+        upstreams.send(&to, request, limits, progress).await?
     };
     let mut needles = Vec::new();
     if has_cookies {

@@ -4,15 +4,14 @@
 
 use crate::agent::Reader;
 use crate::body::{NotRead, Progress};
-use crate::limits::Budget;
+use crate::run::Run;
 use crate::wire::NoBody;
 use bytes::Bytes;
+use countersign_broker::Countersigner;
 use countersign_model::Digest;
 use sha2::{Digest as _, Sha256};
 use std::io::SeekFrom;
-use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -30,14 +29,14 @@ pub(crate) struct Spooled {
 }
 
 /// Reads the rest of a body of which `begun` was read already.
-pub(crate) async fn read(
+pub(crate) async fn read<C: Countersigner>(
     mut reader: Reader<'_>,
     begun: Bytes,
-    idle: Duration,
-    (budget, folder): (&Budget, &Path),
+    run: &Run<C>,
 ) -> Result<Spooled, NotRead> {
-    let file = tempfile::tempfile_in(folder).map_err(|_| NotRead::NoRoom)?;
-    let mut file = File::from_std(file);
+    let (idle, budget) = (run.limits.idle_request, &run.spool);
+    let file = run.port.spool(&run.id).await;
+    let mut file = File::from_std(file.map_err(|_| NotRead::NoRoom)?);
     let mut hash = Sha256::new();
     let (mut length, mut counted, mut held) = (0usize, 0usize, None);
     let mut next = Some(begun);

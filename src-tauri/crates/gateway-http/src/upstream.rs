@@ -12,7 +12,8 @@ use crate::body::{Progress, UpBody};
 use crate::dial::{Dialler, Roots};
 use crate::wire::Io;
 use bytes::Bytes;
-use countersign_model::{Account, Digest, Scheme};
+use countersign_broker::Countersigner;
+use countersign_model::{Account, Digest, RunId, Scheme};
 use http::{Request, Response};
 use std::collections::HashMap;
 use std::io;
@@ -61,6 +62,14 @@ pub(crate) struct Route {
     pub(crate) port: u16,
 }
 
+/// Where a request goes, and who connects it there.
+pub(crate) struct To<'a, C: Countersigner> {
+    pub(crate) route: Route,
+    pub(crate) account: &'a Account,
+    pub(crate) port: &'a C,
+    pub(crate) run: &'a RunId,
+}
+
 /// The upstream connections of one run.
 pub(crate) struct Upstreams {
     dialler: Dialler,
@@ -81,10 +90,9 @@ impl Upstreams {
     }
 
     /// Sends the request once and waits for the head of its reply.
-    pub(crate) async fn send(
+    pub(crate) async fn send<C: Countersigner>(
         &self,
-        route: &Route,
-        account: &Account,
+        to: &To<'_, C>,
         request: Request<UpBody>,
         limits: &Limits,
         progress: &Progress,
@@ -93,41 +101,39 @@ impl Upstreams {
         // A kept connection may turn out closed when the request is handed to
         // it. hyper then gives the request back unsent, and it goes out once,
         // on a new one.
-        if let Some(conn) = self.take_idle(route).await {
+        if let Some(conn) = self.take_idle(&to.route).await {
             match conn.exchange(request, limits.reply_head, progress).await {
                 Ok(reply) => return Ok(reply),
                 Err(Unsent::Back(unsent)) => request = *unsent,
                 Err(Unsent::Failed(failed)) => return Err(failed),
             }
         }
-        let conn = self.dial_in_time(route, account, limits, false).await?;
+        let conn = self.dial_in_time(to, limits, false).await?;
         let sent = conn.exchange(request, limits.reply_head, progress).await;
         sent.map_err(Failed::from)
     }
 
     /// The same for a request that is to become a WebSocket: on a connection of
     /// its own, which is not kept.
-    pub(crate) async fn send_to_upgrade(
+    pub(crate) async fn send_to_upgrade<C: Countersigner>(
         &self,
-        route: &Route,
-        account: &Account,
+        to: &To<'_, C>,
         request: Request<UpBody>,
         limits: &Limits,
         progress: &Progress,
     ) -> Result<(Response<()>, Exchange), Failed> {
-        let conn = self.dial_in_time(route, account, limits, true).await?;
+        let conn = self.dial_in_time(to, limits, true).await?;
         let sent = conn.exchange(request, limits.reply_head, progress).await;
         sent.map_err(Failed::from)
     }
 
-    async fn dial_in_time(
+    async fn dial_in_time<C: Countersigner>(
         &self,
-        route: &Route,
-        account: &Account,
+        to: &To<'_, C>,
         limits: &Limits,
         upgrades: bool,
     ) -> Result<Conn, Failed> {
-        timeout(limits.connect, self.dial(route, account, upgrades))
+        timeout(limits.connect, self.dial(to, upgrades))
             .await
             .unwrap_or(Err(Failed::NotSent(
                 "The service could not be reached in time.",
@@ -178,15 +184,15 @@ impl Upstreams {
             .clear();
     }
 
-    async fn dial(&self, route: &Route, account: &Account, upgrades: bool) -> Result<Conn, Failed> {
-        let dialled = self.dialler.dial(route, account, upgrades).await?;
+    async fn dial<C: Countersigner>(&self, to: &To<'_, C>, upgrades: bool) -> Result<Conn, Failed> {
+        let dialled = self.dialler.dial(to, upgrades).await?;
         let wrote = Arc::new(AtomicU64::new(0));
         let io = Counted {
             io: dialled.io,
             wrote: Arc::clone(&wrote),
         };
         if dialled.two {
-            let place = (route.host.clone(), route.port);
+            let place = (to.route.host.clone(), to.route.port);
             return Ok(Conn::Two(two::Conn::open(io, wrote, place).await?));
         }
         Ok(Conn::One(one::Conn::open(io, wrote).await?))

@@ -247,7 +247,6 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         ca,
         port: Arc::new(broker.clone()),
         limits: Limits::default(),
-        spool: authority.home.state.clone(),
     };
     let mut loopback = None;
     let mut ports = None;

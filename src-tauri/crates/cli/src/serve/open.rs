@@ -61,6 +61,7 @@ pub(super) fn open(home: Home, options: &Options) -> Result<Opened, String> {
         vault,
         stop,
         seal_counter: opening.last_seal_counter.unwrap_or(0),
+        spool: home.state.clone(),
     });
 
     let mut notes = Vec::new();

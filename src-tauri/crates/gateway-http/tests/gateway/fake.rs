@@ -1,11 +1,16 @@
 //! A broker that tests can steer.
 
 use async_trait::async_trait;
-use countersign_broker::{AccountView, Countersigner, Presented, Rejected, Release, Submission};
+use countersign_broker::{
+    AccountView, Countersigner, Destination, NotConnected, Presented, Rejected, Release, Submission,
+};
 use countersign_model::{
     Digest, ExactRequest, Foreign, ReasonCode, Refusal, RequestId, RunFacts, RunId, Settled,
 };
 use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::Notify;
@@ -173,6 +178,20 @@ impl Countersigner for Fake {
     }
     fn settle(&self, settled: Settled) {
         self.settled.lock().unwrap().push(settled);
+    }
+    async fn connect(&self, _: &RunId, to: &Destination) -> Result<TcpStream, NotConnected> {
+        let accounts = self.accounts.lock().unwrap().clone();
+        let mut accounts = accounts.iter().map(|view| &view.account);
+        let account = accounts
+            .find(|a| a.id == to.account && a.has_host(&to.host) && a.port == to.port)
+            .ok_or(NotConnected::NotTheirs)?;
+        let place = account.connect_to.as_deref().ok_or(NotConnected::Private)?;
+        let tcp = tokio::net::TcpStream::connect(place).await;
+        tcp.and_then(tokio::net::TcpStream::into_std)
+            .map_err(|_| NotConnected::Unreachable)
+    }
+    async fn spool(&self, _: &RunId) -> io::Result<File> {
+        tempfile::tempfile()
     }
     async fn reject(&self, rejected: Rejected) {
         self.rejected.lock().unwrap().push(rejected);

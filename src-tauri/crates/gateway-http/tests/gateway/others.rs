@@ -39,7 +39,6 @@ impl Loopback {
             ca: run_ca,
             port: Arc::clone(&world.fake),
             limits: limits(),
-            spool: std::env::temp_dir(),
         };
         let uid = std::fs::metadata("/proc/self").unwrap().uid();
         let token = Secret::new(token.as_bytes().to_vec());

@@ -155,7 +155,6 @@ impl World {
             ca,
             port: Arc::clone(&fake),
             limits,
-            spool: folder.path().to_owned(),
         };
         let (port, to_come) = oneshot::channel();
         let serve = async move { Gateway::on(lanes()).serve_run(listener, to_come, run).await };
