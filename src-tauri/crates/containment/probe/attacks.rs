@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::{self, IsTerminal, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ pub(crate) fn run(attack: &str, arguments: &[String]) -> Done {
         "calls" => calls(),
         "read" => each(arguments, |path| std::fs::read(path).map(drop)),
         "write" => each(arguments, |path| std::fs::write(path, "x")),
+        "every-socket" => every_socket(),
         "unix" => each(arguments, |path| UnixStream::connect(path).map(drop)),
         "abstract" => each(arguments, |name| {
             UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?).map(drop)
@@ -44,6 +46,30 @@ fn finding(name: &str, result: &io::Result<()>) {
 fn each(targets: &[String], attack: impl Fn(&str) -> io::Result<()>) -> Done {
     for target in targets {
         finding(target, &attack(target));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Looks for sockets everywhere, and for what answers by the name of one.
+fn every_socket() -> Done {
+    let mut folders = vec![std::path::PathBuf::from("/")];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            let (path, Ok(kind)) = (entry.path(), entry.file_type()) else {
+                continue;
+            };
+            let is_process = path.starts_with("/proc") || path.starts_with("/usr");
+            if kind.is_dir() && !is_process {
+                folders.push(path);
+            } else if kind.is_socket() || path.extension().is_some_and(|name| name == "sock") {
+                if UnixStream::connect(&path).is_ok() {
+                    println!("{}: ok", path.display());
+                }
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

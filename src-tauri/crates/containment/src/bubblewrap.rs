@@ -9,9 +9,10 @@ use crate::running::Root;
 use crate::session::{inherit_only, memory_file};
 use crate::support::{No, readable, usable};
 use crate::terminal::{self, Inner, Outer};
+use crate::walk::walk;
 use crate::{
-    Containment, ContainmentError, Exit, HandOver, ProcessTree, RunSpec, Running, Support, filter,
-    git, init, network, trust,
+    Containment, ContainmentError, Exit, HandOver, ProcessTree, RunSpec, Running, Support, fence,
+    filter, git, init, network, trust,
 };
 use rustix::event::Timespec;
 use rustix::fd::{AsFd, OwnedFd};
@@ -34,17 +35,19 @@ const SETUP: Timespec = Timespec {
 impl Containment for Bubblewrap {
     fn support(&self) -> Support {
         match usable() {
-            Ok(_) => Support::Contained {
-                layers: vec![
+            Ok(_) => {
+                let mut layers = vec![
                     "user, process, network, IPC, host name and cgroup namespaces (bubblewrap)",
                     "file system by allow-list",
                     "no capabilities, no new privileges, no further user namespaces",
-                    "system call filter (seccomp)",
+                    "system calls by allow-list (seccomp)",
                     "no network but the gateway",
                     "resource limits per process",
                     "process tree that ends with its init",
-                ],
-            },
+                ];
+                layers.extend(fence::layers());
+                Support::Contained { layers }
+            }
             Err(No { why, fix }) => Support::NotContained { why, fix },
         }
     }
@@ -131,6 +134,8 @@ impl Launch {
             settings,
         );
 
+        let found =
+            walk(&folder).map_err(ContainmentError::system("look through the working folder"))?;
         let (inner, outer) =
             terminal::arrange().map_err(ContainmentError::system("make a terminal for the run"))?;
         let console = outer.terminal_path();
@@ -140,6 +145,7 @@ impl Launch {
             owner: &owner,
             places: &places,
             folder: &folder,
+            found: &found,
             read_only: &read_only,
             program: &spec.program,
             gateway: &spec.gateway,
@@ -175,6 +181,7 @@ impl Launch {
             start: Start {
                 terminal: outer.master.is_some(),
                 limits: spec.limits,
+                writable: vec![folder.clone().into(), owner.home.into()],
                 folder: folder.into(),
                 argv: spec.argv.clone(),
                 environment: environment.into_iter().collect(),

@@ -186,6 +186,8 @@ pub(crate) struct Start {
     pub(crate) terminal: bool,
     pub(crate) limits: crate::Limits,
     pub(crate) folder: OsString,
+    /// What the command may write to, besides temporary places and devices.
+    pub(crate) writable: Vec<OsString>,
     pub(crate) argv: Vec<OsString>,
     pub(crate) environment: Vec<(OsString, OsString)>,
 }
@@ -201,9 +203,11 @@ impl Start {
             number(self.limits.memory_bytes),
             number(self.limits.open_files),
             self.folder.clone(),
-            number(self.argv.len() as u64),
         ];
-        values.extend(self.argv.iter().cloned());
+        for list in [&self.writable, &self.argv] {
+            values.push(number(list.len() as u64));
+            values.extend(list.iter().cloned());
+        }
         for (name, value) in &self.environment {
             values.extend([name.clone(), value.clone()]);
         }
@@ -230,11 +234,11 @@ impl Start {
             open_files: number(values.next()?)?,
         };
         let folder = text(values.next()?);
-        let arguments = number(values.next()?)?;
-        let mut argv = Vec::new();
-        for _ in 0..arguments {
-            argv.push(text(values.next()?));
-        }
+        let mut list = || -> Option<Vec<OsString>> {
+            let count = number(values.next()?)?;
+            (0..count).map(|_| values.next().map(text)).collect()
+        };
+        let (writable, argv) = (list()?, list()?);
         let mut environment = Vec::new();
         while let Some(name) = values.next() {
             environment.push((text(name), text(values.next()?)));
@@ -243,6 +247,7 @@ impl Start {
             terminal,
             limits,
             folder,
+            writable,
             argv,
             environment,
         })
@@ -258,6 +263,7 @@ mod tests {
             terminal: true,
             limits: crate::Limits::default(),
             folder: "/a folder".into(),
+            writable: vec!["/a folder".into()],
             argv: vec![
                 "program".into(),
                 "".into(),

@@ -6,11 +6,14 @@
 //! launcher's complaint file as standard error, and nothing else.
 
 use crate::control::{Order, Report, Start};
-use crate::session::{harden_self, lead};
+use crate::fence;
+use crate::layout::OWN;
+use crate::session::{enter, harden_self, lead};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
@@ -96,6 +99,11 @@ fn begin([start, stdin, stdout, stderr]: [OwnedFd; 4]) -> Result<Pid, (Report, i
         .stdout(stdout)
         .stderr(stderr);
     lead(&mut command, start.terminal, Some(start.limits));
+    let fence = fence::around(&start.writable, Path::new(OWN))
+        .map_err(|error| failed(io::Error::other(error)))?;
+    if let Some(fence) = fence {
+        enter(&mut command, fence);
+    }
     let child = command
         .spawn()
         .map_err(|error| (Report::NoCommand(error.raw_os_error().unwrap_or(0)), error))?;

@@ -8,7 +8,9 @@
 use crate::git::Repository;
 use crate::places::{Owner, Places};
 use crate::session::memory_file;
+use crate::walk::{Found, walk};
 use rustix::fd::{AsRawFd, OwnedFd};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -62,6 +64,15 @@ const ETC: &[&str] = &[
 /// Of `/etc`, by the beginning of their names: language runtimes.
 const ETC_BEGINNING: &[&str] = &["java-", "python", "lsb-release"];
 
+/// Of `/proc`: the kernel's memory, log, symbols and modules, its keys, its
+/// hardware, and counters by which one can watch keys being pressed elsewhere.
+#[rustfmt::skip]
+const MACHINE: &[&str] = &[
+    "acpi", "asound", "bus", "driver", "fs", "irq", "scsi", "config.gz", "interrupts", "iomem", "ioports",
+    "kallsyms", "kcore", "key-users", "keys", "kmsg", "latency_stats", "modules", "sched_debug",
+    "softirqs", "sysrq-trigger", "timer_list",
+];
+
 /// Package stores outside `/usr`, whole and read-only; what they hold is public.
 const STORES: &[&str] = &["/nix/store", "/gnu/store"];
 
@@ -77,6 +88,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) places: &'a Places,
     /// The working folder, checked.
     pub(crate) folder: &'a Path,
+    /// What lies in it.
+    pub(crate) found: &'a Found,
     /// More folders to read, checked.
     pub(crate) read_only: &'a [PathBuf],
     pub(crate) program: &'a Path,
@@ -100,7 +113,7 @@ impl Layout {
             files: Vec::new(),
         };
         layout.namespaces();
-        layout.system(plan);
+        layout.system(plan)?;
         layout.temporary(plan);
         layout.etc(plan)?;
         layout.home(plan);
@@ -149,7 +162,7 @@ impl Layout {
         self.add(&["--hostname", "countersign"]);
     }
 
-    fn system(&mut self, plan: &Plan<'_>) {
+    fn system(&mut self, plan: &Plan<'_>) -> io::Result<()> {
         self.show(Path::new("/usr"));
         for path in ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"] {
             match Path::new(path).read_link() {
@@ -163,11 +176,30 @@ impl Layout {
         for store in STORES.iter().map(Path::new).filter(|store| store.is_dir()) {
             self.show(store);
         }
-        self.add(&["--proc", "/proc"]);
+        self.processes()?;
         self.add(&["--dev", "/dev"]);
         if let Some(console) = plan.console {
             self.bind("--dev-bind", console, Path::new("/dev/console"));
         }
+        Ok(())
+    }
+
+    /// `/proc` of the run's own processes: the kernel's settings read-only, and
+    /// without what tells of the machine or of other people.
+    fn processes(&mut self) -> io::Result<()> {
+        self.add(&["--proc", "/proc"]);
+        self.show(Path::new("/proc/sys"));
+        for name in MACHINE {
+            let path = Path::new("/proc").join(name);
+            if path.is_dir() {
+                self.add(&["--perms", "0555", "--size", "4096", "--tmpfs"]);
+                self.add(&[&path]);
+                self.add(&[OsStr::new("--remount-ro"), path.as_os_str()]);
+            } else if path.exists() {
+                self.lay(&path, b"")?;
+            }
+        }
+        Ok(())
     }
 
     fn temporary(&mut self, plan: &Plan<'_>) {
@@ -264,20 +296,7 @@ impl Layout {
         for path in &repository.read_only {
             self.show(path);
         }
-        // A socket in the folder leads to whoever listens, outside.
-        let shown = |socket: &PathBuf| {
-            socket.starts_with(plan.folder)
-                || plan.read_only.iter().any(|path| socket.starts_with(path))
-                || plan
-                    .places
-                    .tool_chains
-                    .iter()
-                    .any(|(_, real)| socket.starts_with(real))
-        };
-        let bound = bound_sockets()?.into_iter().filter(shown);
-        let mut sockets: Vec<PathBuf> = bound.chain(sockets_in(plan.folder)).collect();
-        sockets.sort();
-        sockets.dedup();
+        let sockets = sockets_of_others(plan)?;
         for path in sockets.into_iter().chain(repository.absent) {
             self.lay(&path, b"")?;
         }
@@ -325,42 +344,45 @@ impl Layout {
     }
 }
 
-/// Sockets that lie in a folder, whoever bound them and by whatever name: the
-/// kernel's table has a relative name as it was given, and none of another
-/// network namespace. Links are not followed. Of a folder with more than
-/// [`MOST_ENTRIES`] entries, those that were come to first.
-fn sockets_in(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    let mut left = MOST_ENTRIES;
-    while let Some(next) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(next) else {
-            continue;
-        };
-        for entry in entries.flatten() {
-            left -= 1;
-            if left == 0 {
-                return found;
-            }
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
-                Ok(kind) if kind.is_socket() => found.push(entry.path()),
-                _ => {}
-            }
+/// Sockets in what the run sees of the user's: each leads to whoever listens,
+/// outside, and a read-only mount does not keep one from connecting. The working
+/// folder is searched, whoever bound them and by whatever name. Of the rest, which
+/// is large and where nobody works, the kernel's table is believed, except when
+/// it has relative names.
+///
+/// One that is bound later, while the run goes on, is not among them.
+fn sockets_of_others(plan: &Plan<'_>) -> io::Result<BTreeSet<PathBuf>> {
+    let mut sockets = plan.found.sockets.clone();
+    let chains = plan.places.tool_chains.iter().map(|(_, real)| real);
+    let read: Vec<&PathBuf> = plan.read_only.iter().chain(chains).collect();
+    let (bound, some_are_relative) = bound_sockets()?;
+    let shown = |socket: &PathBuf| {
+        socket.starts_with(plan.folder) || read.iter().any(|path| socket.starts_with(path))
+    };
+    sockets.extend(bound.into_iter().filter(shown));
+    if some_are_relative {
+        for path in read {
+            sockets.extend(walk(path)?.sockets);
         }
     }
-    found
+    Ok(sockets)
 }
 
-/// How far a working folder is searched for sockets; about a second.
-const MOST_ENTRIES: usize = 400_000;
-
 /// Unix sockets of the host that have a path and exist now, from the kernel's
-/// table. One that is bound while the run goes on is not among them.
-fn bound_sockets() -> io::Result<Vec<PathBuf>> {
+/// table, and whether the table also has some by a relative name, which lie
+/// nobody knows where.
+fn bound_sockets() -> io::Result<(Vec<PathBuf>, bool)> {
     let table = std::fs::read("/proc/net/unix")?;
+    // "Num: RefCount Protocol Flags Type St Inode Path"
+    let name = |line: &[u8]| {
+        let name = line
+            .split(u8::is_ascii_whitespace)
+            .filter(|word| !word.is_empty())
+            .nth(7);
+        name.is_some_and(|name| !matches!(name.first(), Some(b'/' | b'@')))
+    };
+    let some_are_relative = table.split(|byte| *byte == b'\n').skip(1).any(name);
     let path = |line: &[u8]| {
-        // "Num: RefCount Protocol Flags Type St Inode Path"
         let from = line.iter().position(|byte| *byte == b'/')?;
         let path = PathBuf::from(OsStr::from_bytes(&line[from..]));
         let is_socket = path
@@ -374,5 +396,5 @@ fn bound_sockets() -> io::Result<Vec<PathBuf>> {
         .collect();
     paths.sort();
     paths.dedup();
-    Ok(paths)
+    Ok((paths, some_are_relative))
 }

@@ -11,9 +11,11 @@
 //! | `support` | can this user be contained on this machine? |
 //! | `bubblewrap` | the launch |
 //! | `layout` | the file system of a run, by allow-list |
+//! | `walk` | what lies in a folder that a run has to know of |
 //! | `places` | secret places, tool chains, which working folders are refused |
 //! | `environment`, `git`, `trust` | variables, git's settings, the run's CA as files |
 //! | `calls`, `filter` | the system calls that a run may make, and with which arguments |
+//! | `fence` | the same places, signals and sockets once more (Landlock) |
 //! | `control` | the few messages between the launcher and init |
 //! | [`network`] | the run's network: what names lead to, the ports of its gateway |
 //! | [`init`] | process 1 of a run |
@@ -37,6 +39,8 @@ mod control;
 mod environment;
 #[cfg(unix)]
 mod explain;
+#[cfg(target_os = "linux")]
+mod fence;
 #[cfg(target_os = "linux")]
 mod filter;
 #[cfg(unix)]
@@ -64,6 +68,8 @@ mod terminal;
 mod trust;
 #[cfg(unix)]
 mod uncontained;
+#[cfg(target_os = "linux")]
+mod walk;
 
 #[cfg(target_os = "linux")]
 pub use bubblewrap::Bubblewrap;

@@ -52,6 +52,36 @@ pub(crate) fn lead(command: &mut Command, terminal: bool, limits: Option<Limits>
     }
 }
 
+/// The command enters this Landlock ruleset, and with it every process that it
+/// will ever start. Source: landlock_restrict_self(2).
+#[cfg(target_os = "linux")]
+pub(crate) fn enter(command: &mut Command, fence: OwnedFd) {
+    use rustix::fd::AsRawFd;
+    let prepare = move || {
+        // Asked for by the kernel; a run has it from bubblewrap already.
+        nix::sys::prctl::set_no_new_privs()?;
+        #[allow(
+            unsafe_code,
+            reason = "the crate enters by itself alone, this thread included"
+        )]
+        // SAFETY: the call takes two integers, and the descriptor is open: the
+        // closure owns it.
+        let done = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, fence.as_raw_fd(), 0) };
+        if done != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    };
+    #[allow(
+        unsafe_code,
+        reason = "pre_exec is the only way to act between fork and exec"
+    )]
+    // SAFETY: as in `lead`: plain system calls.
+    unsafe {
+        command.pre_exec(prepare);
+    }
+}
+
 /// The command inherits descriptors 0 to 2 and `inherited` (at the same
 /// numbers), no other; and no session keyring.
 #[cfg(target_os = "linux")]

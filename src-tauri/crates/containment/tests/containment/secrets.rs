@@ -226,6 +226,27 @@ fn a_socket_that_was_bound_by_a_relative_name_is_out_of_reach() {
 }
 
 #[test]
+fn of_all_sockets_that_a_run_sees_it_reaches_its_own_only() {
+    let stage = Stage::new();
+    let places = [
+        "home/.cargo/bin",
+        "home/project/deep/er",
+        "home/.rustup/x",
+        "home/project/.git",
+    ];
+    let _listeners = places.map(|folder| {
+        let folder = stage.path().join(folder);
+        stage.make_folder(&folder);
+        let path = folder.join("other.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        stage.give(&path);
+        listener
+    });
+    let ran = stage.run(&[PROBE, "every-socket"]);
+    assert_eq!(ran.output, "/run/countersign/gateway.sock: ok\n", "{ran:?}");
+}
+
+#[test]
 fn sockets_of_the_user_are_out_of_reach() {
     let mut stage = Stage::new();
     let bus = stage.path().join("bus.sock");
@@ -292,4 +313,25 @@ fn a_run_has_no_capability_and_cannot_get_one() {
         assert_eq!(value, expected, "{name}");
     }
     assert_eq!(ran.output.lines().count(), 7, "{ran:?}");
+}
+
+#[test]
+fn the_kernels_settings_are_read_only_and_what_tells_of_the_machine_is_empty() {
+    let stage = Stage::new();
+    let ran = stage.shell(
+        "grep -c '^proc /proc/sys proc ro,' /proc/mounts; \
+         echo x > /proc/sys/kernel/core_pattern && echo written; \
+         echo 1 > /proc/sys/net/ipv4/ip_forward && echo written; \
+         cat /proc/keys /proc/kallsyms /proc/interrupts /proc/modules | wc -c; ls /proc/irq /proc/bus | grep -c :$; \
+         ls -A /proc/irq/ /proc/bus/ | grep -v : | wc -w; mount -o remount,rw /proc/sys && echo remounted; \
+         echo works > /proc/self/comm; read name < /proc/self/comm; echo $name",
+    );
+    assert_eq!(ran.output, "1\n0\n2\n0\nworks\n", "{ran:?}");
+}
+
+#[test]
+fn signals_end_at_the_edge_of_a_run() {
+    let stage = Stage::new();
+    let ran = stage.shell("kill -0 1 && echo reached; sleep 5 & kill $! && wait $!; echo $?");
+    assert_eq!(ran.output, format!("{}\n", 128 + libc::SIGTERM), "{ran:?}");
 }
