@@ -64,10 +64,11 @@ fn every_socket() -> Done {
             let is_process = path.starts_with("/proc") || path.starts_with("/usr");
             if kind.is_dir() && !is_process {
                 folders.push(path);
-            } else if kind.is_socket() || path.extension().is_some_and(|name| name == "sock") {
-                if UnixStream::connect(&path).is_ok() {
-                    println!("{}: ok", path.display());
-                }
+                continue;
+            }
+            let is_called_one = path.extension().is_some_and(|name| name == "sock");
+            if (kind.is_socket() || is_called_one) && UnixStream::connect(&path).is_ok() {
+                println!("{}: ok", path.display());
             }
         }
     }

@@ -12,6 +12,7 @@
 //! | `bubblewrap` | the launch |
 //! | `layout` | the file system of a run, by allow-list |
 //! | `walk` | what lies in a folder that a run has to know of |
+//! | `whereabouts` | one name for a folder, whatever leads there |
 //! | `places` | secret places, tool chains, which working folders are refused |
 //! | `environment`, `git`, `trust` | variables, git's settings, the run's CA as files |
 //! | `calls`, `filter` | the system calls that a run may make, and with which arguments |
@@ -70,6 +71,8 @@ mod trust;
 mod uncontained;
 #[cfg(target_os = "linux")]
 mod walk;
+#[cfg(unix)]
+mod whereabouts;
 
 #[cfg(target_os = "linux")]
 pub use bubblewrap::Bubblewrap;
@@ -86,6 +89,8 @@ pub use spec::HandOver;
 pub use spec::{Containment, ContainmentError, Exit, Limits, RunSpec, Support};
 #[cfg(unix)]
 pub use uncontained::uncontained;
+#[cfg(unix)]
+pub use whereabouts::Whereabouts;
 
 /// The containment that this platform has: bubblewrap on Linux; elsewhere one
 /// that says "not contained", until a profile has been run there.

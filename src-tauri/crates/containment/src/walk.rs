@@ -123,10 +123,8 @@ enum Inside {
 fn is_setting(name: &OsStr, is_folder: bool, inside: Inside, parent: &Path) -> bool {
     if inside == Inside::Packages {
         let is_start_up = Path::new(name).extension() == Some(OsStr::new("pth"));
-        let parent = parent.file_name();
-        let is_python =
-            |folder: &&str| folder.ends_with("-packages") && parent == Some(OsStr::new(folder));
-        return is_start_up && PACKAGES.iter().any(|folder| is_python(folder));
+        let is_pythons = |name: &OsStr| name == "site-packages" || name == "dist-packages";
+        return is_start_up && parent.file_name().is_some_and(is_pythons);
     }
     let names = if is_folder {
         SETTINGS_FOLDERS

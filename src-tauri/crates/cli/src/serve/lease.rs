@@ -3,6 +3,7 @@
 //! says so.
 
 use super::control::failed;
+use super::folders::Taken;
 use super::{Authority, wire};
 use crate::exit;
 use crate::handover;
@@ -78,6 +79,7 @@ pub(super) async fn hold(
         run,
         reply,
         folder: _folder,
+        taken: _taken,
         gateway: _gateway,
         ports,
     } = begun;
@@ -187,6 +189,8 @@ struct Begun {
     run: Arc<Run>,
     reply: Reply,
     folder: RunFolder,
+    /// The working folder, as long as it is this agent's.
+    taken: Option<Taken>,
     gateway: Serving,
     /// Where the run's ports go when they come. `None` when none are to come.
     ports: Option<Handing>,
@@ -205,6 +209,11 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         |e: &dyn std::fmt::Display| (exit::FAILED, format!("The run could not be begun: {e}"));
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(|e| internal(&e))?;
+    let taken = wanted
+        .contained
+        .then(|| authority.folders.take(&wanted.agent, &wanted.folder))
+        .transpose()
+        .map_err(|sentence| (exit::FAILED, sentence))?;
     let door = if wanted.loopback {
         Some(Door::open(authority)?)
     } else {
@@ -286,6 +295,7 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         run,
         reply,
         folder,
+        taken,
         gateway: serving,
         ports: ports.map(|to| Handing { to, lane }),
     })

@@ -6,6 +6,7 @@ mod acts;
 mod control;
 mod desktop;
 mod examine;
+mod folders;
 mod lanes;
 mod lease;
 mod open;
@@ -53,6 +54,8 @@ pub(crate) struct Authority {
     pub(crate) accepting: tokio::sync::Mutex<()>,
     /// Who launched the live runs.
     pub(crate) launchers: lease::Launchers,
+    /// Where the contained ones write.
+    pub(crate) folders: folders::Folders,
     /// Told when the authority is to end in order.
     pub(crate) end: Notify,
     /// Whether it is ending: the tray app is then not started again.
@@ -105,6 +108,7 @@ async fn run(opened: open::Opened, options: &Options) -> Result<ExitCode, String
         lanes: lanes::Lanes::default(),
         accepting: tokio::sync::Mutex::default(),
         launchers: lease::Launchers::default(),
+        folders: folders::Folders::default(),
         end: Notify::new(),
         ending: AtomicBool::new(false),
     });
