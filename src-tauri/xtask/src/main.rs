@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a command is meant to print
 
 mod bench;
+mod clients;
 mod deny;
 mod packages;
 mod play;
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args.as_slice() {
-        ["setup"] => packages::install(packages::ALL).and_then(|()| ui::install()),
+        ["setup"] => setup(),
         ["run"] => play::run(),
         ["demo"] => play::demo(),
         ["test" | "ci"] => test::all(test::Length::Usual),
@@ -54,4 +55,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What building and testing need.
+fn setup() -> shell::Result {
+    packages::install(packages::ALL)?;
+    ui::install()?;
+    clients::install()
 }

@@ -66,6 +66,22 @@ pub(crate) const ALL: &[Group] = &[
             "webkit2gtk-driver",
         ],
     },
+    Group {
+        why: "clients that agents use, to see that they work contained",
+        names: &[
+            "ca-certificates",
+            "curl",
+            "wget",
+            "git",
+            "gh",
+            "python3-venv",
+            "python3-requests",
+            "python3-httpx",
+            "python3-aiohttp",
+            "python3-googleapi",
+            "default-jdk-headless",
+        ],
+    },
 ];
 
 /// What the bench needs besides.

@@ -2,7 +2,7 @@
 //! compiles as little as possible twice.
 
 use crate::shell::{self, Result};
-use crate::{deny, packages, tidy, ui};
+use crate::{deny, tidy, ui};
 use std::time::Instant;
 
 /// How much random testing is done.
@@ -41,9 +41,7 @@ const OUTSIDE: [&str; 16] = [
 /// Runs every stage; the tests come last, so that their summary is what is seen.
 pub(crate) fn all(length: Length) -> Result {
     let begun = Instant::now();
-    stage("setup", || {
-        packages::install(packages::ALL).and_then(|()| ui::install())
-    })?;
+    stage("setup", crate::setup)?;
     stage("format", || {
         shell::show(shell::cargo().args(["fmt", "--all", "--check"]))
     })?;

@@ -2,7 +2,7 @@
 
 use crate::shell::{self, Result};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The oldest Node.js that Vite 8 runs on.
 const NODE: (u32, u32) = (20, 19);
@@ -11,40 +11,52 @@ fn folder() -> PathBuf {
     shell::root().join("ui")
 }
 
-fn npm(args: &[&str]) -> std::process::Command {
+fn npm(folder: &Path, args: &[&str]) -> std::process::Command {
     let mut npm = shell::program(if cfg!(windows) { "npm.cmd" } else { "npm" });
-    npm.current_dir(folder()).args(args);
+    npm.current_dir(folder).args(args);
     npm
 }
 
-/// Installs the npm packages of the lock file, unless exactly those are there.
-/// No script of a package is run.
+/// Installs the npm packages of the user interface.
 pub(crate) fn install() -> Result {
+    install_in(&folder())
+}
+
+/// Installs the npm packages of a folder's lock file, unless exactly those are
+/// there. No script of a package is run.
+pub(crate) fn install_in(folder: &Path) -> Result {
     check_node()?;
-    let lock = folder().join("package-lock.json");
+    let lock = folder.join("package-lock.json");
     let wanted = fs::read(&lock).map_err(|e| format!("{}: {e}", lock.display()))?;
     // npm ci empties the folder first: what was installed whole has the stamp.
-    let stamp = folder().join("node_modules/.installed-from-this-lock");
+    let stamp = folder.join("node_modules/.installed-from-this-lock");
     if fs::read(&stamp).is_ok_and(|there| there == wanted) {
         return Ok(());
     }
-    println!("Installing the npm packages of ui/package-lock.json …");
+    println!("Installing the npm packages of {} …", lock.display());
     shell::quiet(
         "npm ci",
-        &mut npm(&["ci", "--ignore-scripts", "--no-audit", "--no-fund"]),
+        &mut npm(
+            folder,
+            &["ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+        ),
     )?;
     fs::write(&stamp, wanted).map_err(|e| format!("{}: {e}", stamp.display()))
 }
 
 /// Builds `ui/dist`, which the tray app carries inside.
 pub(crate) fn build() -> Result {
-    shell::quiet("building the user interface", &mut npm(&["run", "build"])).map(|_| ())
+    shell::quiet(
+        "building the user interface",
+        &mut npm(&folder(), &["run", "build"]),
+    )
+    .map(|_| ())
 }
 
 /// Types and tests of the user interface.
 pub(crate) fn check() -> Result {
-    shell::show(&mut npm(&["run", "check"]))?;
-    shell::show(&mut npm(&["test"]))
+    shell::show(&mut npm(&folder(), &["run", "check"]))?;
+    shell::show(&mut npm(&folder(), &["test"]))
 }
 
 fn check_node() -> Result {

@@ -97,6 +97,10 @@ pub(crate) fn settings(way_out: &WayOut, git: &git::Settings) -> Environment {
     java.push("-Djavax.net.ssl.trustStoreType=jks -Djavax.net.ssl.trustStore=");
     java.push(&way_out.ca_jks);
     put(&["JAVA_TOOL_OPTIONS"], &java);
+    // With an audit, each install sends what it installs to the registry by POST,
+    // about which the human would be asked.
+    put(&["npm_config_audit"], "false".as_ref());
+    put(&["npm_config_update_notifier"], "false".as_ref());
     // Credentials of the machine itself are never an agent's.
     put(&["AWS_EC2_METADATA_DISABLED"], "true".as_ref());
     put(&["NO_GCE_CHECK"], "true".as_ref());

@@ -28,7 +28,8 @@ fn the_environment_is_exactly_the_allow_list() {
         "JAVA_TOOL_OPTIONS", "LANG", "LOGNAME", "NIX_SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS",
         "NODE_USE_ENV_PROXY", "NO_GCE_CHECK", "NO_PROXY", "PATH", "PIP_CERT", "REQUESTS_CA_BUNDLE",
         "SHELL", "SSL_CERT_FILE", "TERM", "USER", "YARN_HTTPS_CA_FILE_PATH", "YARN_HTTPS_PROXY",
-        "YARN_HTTP_PROXY", "all_proxy", "http_proxy", "https_proxy", "no_proxy", "npm_config_cafile",
+        "YARN_HTTP_PROXY", "all_proxy", "http_proxy", "https_proxy", "no_proxy", "npm_config_audit", "npm_config_cafile",
+        "npm_config_update_notifier",
     ];
     assert_eq!(names, expected, "{ran:?}");
 }
