@@ -5,6 +5,7 @@
 //! read-only, the working folder, and Countersign's own few files. Nobody in a
 //! run can change the mounts: that takes a capability that none of them has.
 
+use crate::bundles::{self, Form};
 use crate::git::Repository;
 use crate::places::{Owner, Places};
 use crate::session::memory_file;
@@ -118,6 +119,7 @@ impl Layout {
         layout.etc(plan)?;
         layout.home(plan);
         layout.working_folder(plan)?;
+        layout.bundles(plan)?;
         layout.own_files(plan)?;
         for path in ["/run", "/dev", "/"] {
             layout.add(&["--remount-ro", path]);
@@ -299,6 +301,30 @@ impl Layout {
         let sockets = sockets_of_others(plan)?;
         for path in sockets.into_iter().chain(repository.absent) {
             self.lay(&path, b"")?;
+        }
+        Ok(())
+    }
+
+    /// The run's CA over those that programs bring along, wherever it is that
+    /// the run cannot change anything.
+    fn bundles(&mut self, plan: &Plan<'_>) -> io::Result<()> {
+        let system = ["/usr", "/usr/local", "/usr/lib/jvm"].map(Path::new);
+        let mut found = bundles::below(
+            system.into_iter().map(|path| (path, path)),
+            bundles::OF_SYSTEM,
+        );
+        let tools = plan.places.tool_chains.iter();
+        let also = plan.read_only.iter().map(|path| (path, path));
+        let places = tools.map(|(seen, real)| (seen, real)).chain(also);
+        found.extend(bundles::below(
+            places.map(|(seen, real)| (&**seen, &**real)),
+            bundles::OF_TOOLS,
+        ));
+        for (path, form) in found {
+            match form {
+                Form::Pem => self.lay(&path, plan.ca_pem.as_bytes())?,
+                Form::Java => self.lay(&path, plan.ca_jks)?,
+            }
         }
         Ok(())
     }

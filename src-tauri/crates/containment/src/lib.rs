@@ -15,6 +15,7 @@
 //! | `whereabouts` | one name for a folder, whatever leads there |
 //! | `places` | secret places, tool chains, which working folders are refused |
 //! | `environment`, `git`, `trust` | variables, git's settings, the run's CA as files |
+//! | `bundles` | the CAs that programs bring along, over which it is laid |
 //! | `calls`, `filter` | the system calls that a run may make, and with which arguments |
 //! | `fence` | the same places, signals and sockets once more (Landlock) |
 //! | `control` | the few messages between the launcher and init |
@@ -32,6 +33,8 @@
 
 #[cfg(target_os = "linux")]
 mod bubblewrap;
+#[cfg(target_os = "linux")]
+mod bundles;
 #[cfg(target_os = "linux")]
 mod calls;
 #[cfg(target_os = "linux")]

@@ -127,3 +127,30 @@ fn the_runs_ca_lies_over_the_systems() {
         "{ran:?}"
     );
 }
+
+#[test]
+fn the_runs_ca_lies_over_those_that_tools_bring_along_but_not_in_the_working_folder() {
+    let stage = Stage::new();
+    let certifi = "lib/python3.12/site-packages/certifi/cacert.pem";
+    let of_user = stage.home.join(".local").join(certifi);
+    let of_tool = stage
+        .home
+        .join(".local/share/pipx/venvs/tool")
+        .join(certifi);
+    let of_java = stage
+        .home
+        .join(".sdkman/candidates/java/21/lib/security/cacerts");
+    let of_project = stage.folder.join("venv").join(certifi);
+    for bundle in [&of_user, &of_tool, &of_java, &of_project] {
+        stage.write(bundle, "old\n");
+    }
+    let ran = stage.shell(&format!(
+        "cmp $SSL_CERT_FILE {} && cmp $SSL_CERT_FILE {} && head -c 4 {} | od -An -tx1; cat {}; rm -r venv && echo removed",
+        of_user.display(),
+        of_tool.display(),
+        of_java.display(),
+        of_project.display(),
+    ));
+    assert_eq!(ran.output, " fe ed fe ed\nold\nremoved\n", "{ran:?}");
+    assert_eq!(std::fs::read_to_string(of_user).unwrap(), "old\n");
+}
