@@ -34,14 +34,14 @@ impl Config {
 /// `[hotkey]`: key combinations that work everywhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hotkey {
-    /// `stop`: engages the emergency stop. Modifiers and one key, joined by `+`.
-    pub stop: String,
+    /// `stop`: engages the emergency stop.
+    pub stop: countersign_model::Hotkey,
 }
 
 impl Default for Hotkey {
     fn default() -> Self {
         Self {
-            stop: "Ctrl+Alt+Shift+Escape".to_owned(),
+            stop: countersign_model::Hotkey::STOP,
         }
     }
 }

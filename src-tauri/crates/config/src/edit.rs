@@ -1,10 +1,10 @@
-//! `countersign agent|account add|remove`: changes to the text that keep
-//! comments and layout.
+//! `countersign agent|account add|remove`, and the window's stop key: changes to
+//! the text that keep comments and layout.
 //!
 //! The result is not checked beyond being TOML: [`parse`](crate::parse) says
 //! what is wrong with it, before the human is asked to accept it.
 
-use countersign_model::{AccountId, AgentId, Foreign};
+use countersign_model::{AccountId, AgentId, Foreign, Hotkey};
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value};
 
 /// Why a change cannot be made.
@@ -131,6 +131,31 @@ pub fn assign(text: &str, agent: &AgentId, account: &AccountId) -> Result<String
 pub fn unassign(text: &str, agent: &AgentId, account: &AccountId) -> Result<String, EditError> {
     let mut document = document(text)?;
     accounts_of(&mut document, agent)?.retain(|value| value.as_str() != Some(account.as_str()));
+    Ok(document.to_string())
+}
+
+/// Sets the hotkey of the stop.
+///
+/// # Errors
+/// `Unreadable`.
+pub fn set_hotkey(text: &str, stop: Hotkey) -> Result<String, EditError> {
+    let mut document = document(text)?;
+    let section = document
+        .entry("hotkey")
+        .or_insert(Item::Table(Table::new()))
+        .as_table_like_mut()
+        .ok_or_else(|| EditError::Unreadable("[hotkey] is no table".into()))?;
+    match section.get_mut("stop").and_then(Item::as_value_mut) {
+        // What stands around it, a comment perhaps, stays.
+        Some(value) => {
+            let around = value.decor().clone();
+            *value = stop.to_string().into();
+            *value.decor_mut() = around;
+        }
+        None => {
+            section.insert("stop", toml_edit::value(stop.to_string()));
+        }
+    }
     Ok(document.to_string())
 }
 

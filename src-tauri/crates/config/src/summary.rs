@@ -316,7 +316,7 @@ fn setting_facts(
         name: String::new(),
         facts,
     };
-    about.value(0, "the hotkey of the stop is ", stop.clone());
+    about.value(0, "the hotkey of the stop is ", stop.to_string());
     about.value(
         1,
         "credentials are kept in ",

@@ -142,6 +142,20 @@ stop = "Ctrl+Alt+Shift+Escape"
     }
 
     #[test]
+    fn the_hotkey_is_set_where_it_stands_or_added() {
+        let set = |text: &str| edit::set_hotkey(text, "Super+F12".parse().unwrap());
+        assert_eq!(
+            set("vault = \"file\"\n").unwrap(),
+            "vault = \"file\"\n\n[hotkey]\nstop = \"Super+F12\"\n"
+        );
+        assert_eq!(
+            set("[hotkey] # mine\nstop  =  \"Ctrl+K\" # reachable\n[agents.a]\n").unwrap(),
+            "[hotkey] # mine\nstop  =  \"Super+F12\" # reachable\n[agents.a]\n"
+        );
+        assert!(matches!(set("hotkey = 1"), Err(EditError::Unreadable(_))));
+    }
+
+    #[test]
     fn to_assign_twice_is_to_assign_once_and_unassign_takes_it_back() {
         let (bot, mail) = ("inbox-bot".parse().unwrap(), "mail".parse().unwrap());
         assert_eq!(edit::assign(BEFORE, &bot, &mail).unwrap(), BEFORE);

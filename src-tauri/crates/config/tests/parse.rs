@@ -92,7 +92,7 @@ stop = "Ctrl+Alt+Shift+Escape"
     fn an_empty_file_is_the_defaults() {
         let config = parsed("").unwrap();
         assert_eq!(config, Config::default());
-        assert_eq!(config.hotkey.stop, "Ctrl+Alt+Shift+Escape");
+        assert_eq!(config.hotkey.stop.to_string(), "Ctrl+Alt+Shift+Escape");
         assert_eq!(
             (
                 config.vault,
@@ -124,6 +124,7 @@ stop = "Ctrl+Alt+Shift+Escape"
             ),
             (VaultChoice::File, Some(4096), 5)
         );
+        assert_eq!(config.hotkey.stop.to_string(), "Super+F12");
         let site = &config.accounts[&"s".parse().unwrap()];
         assert_eq!(site.hosts[0].as_str(), "*.corp.example");
         assert_eq!(site.credential, CredentialKind::Header("x-key".into()));
@@ -159,6 +160,10 @@ stop = "Ctrl+Alt+Shift+Escape"
             (
                 "[agent.x]",
                 "1:2: expected a key of the file (accounts, agents, approvals, gateway, hotkey, vault), found “agent” (did you mean \"agents\"?)",
+            ),
+            (
+                "[hotkey]\nstop = \"Shift+A\"",
+                "2:8: needs Ctrl, Alt or Super, or it would fire while you type, found “Shift+A”",
             ),
             (
                 "agents = 3",

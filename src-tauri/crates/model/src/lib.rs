@@ -14,6 +14,7 @@ mod action;
 mod decision;
 mod effects;
 mod exact;
+mod hotkey;
 mod ids;
 mod record;
 mod text;
@@ -28,6 +29,7 @@ pub use decision::{
 };
 pub use effects::{Effect, Effects};
 pub use exact::{BodyCommitment, CredentialVersion, Digest, ExactRequest, HeaderField, Scheme};
+pub use hotkey::{BadHotkey, Hotkey, Key, NamedKey};
 pub use ids::{AccountId, AgentId, BadId, CredentialId, InstallId, QuestionId, RequestId, RunId};
 pub use record::{
     AuditRecord, Event, Outcome, Recorded, Requested, RunFacts, Settled, StopTrigger,

@@ -7,7 +7,7 @@
 use super::{Authority, acts, examine, timeline};
 use command_fds::{CommandFdExt as _, FdMapping};
 use countersign_broker::SurfaceId;
-use countersign_model::Assurance;
+use countersign_model::{Assurance, Hotkey};
 use countersign_protocol::frame;
 use countersign_protocol::surface::{FD_VARIABLE, FromSurface, ToSurface, VERSION};
 use std::io;
@@ -117,10 +117,10 @@ fn talk(authority: &Arc<Authority>, runtime: &Handle, ours: UnixStream) -> io::R
     let broker = &authority.broker;
     let mut write = ours.try_clone()?;
     let mut read = ours;
-    let hotkey = broker.force().map_or_else(
-        || countersign_config::Hotkey::default().stop,
-        |f| f.config.hotkey.stop.clone(),
-    );
+    let hotkey = broker
+        .force()
+        .map_or(Hotkey::STOP, |f| f.config.hotkey.stop)
+        .to_string();
     frame::write(
         &mut write,
         &ToSurface::Hello {

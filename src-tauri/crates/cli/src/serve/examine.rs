@@ -2,6 +2,7 @@
 //! called from the window.
 
 use super::{Authority, desktop};
+use countersign_model::Hotkey;
 use countersign_protocol::control::Reply;
 use countersign_protocol::health::Check;
 use std::process::Stdio;
@@ -100,13 +101,12 @@ fn hotkey(authority: &Authority) -> Check {
     }
     match broker.warning("desktop/hotkey") {
         Some(problem) => Check::broken(NAME, problem),
-        None => Check::holds(
-            NAME,
-            broker.force().map_or_else(
-                || countersign_config::Hotkey::default().stop,
-                |force| force.config.hotkey.stop.clone(),
-            ) + " is listened for",
-        ),
+        None => {
+            let keys = broker
+                .force()
+                .map_or(Hotkey::STOP, |force| force.config.hotkey.stop);
+            Check::holds(NAME, format!("{keys} is listened for"))
+        }
     }
 }
 
