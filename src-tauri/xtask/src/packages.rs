@@ -48,6 +48,7 @@ pub(crate) const ALL: &[Group] = &[
             "libglib2.0-bin",
             "adwaita-icon-theme",
             "fonts-dejavu-core",
+            "xdg-desktop-portal",
         ],
     },
     Group {

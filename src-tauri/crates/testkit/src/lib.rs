@@ -18,7 +18,7 @@ pub mod scene;
 pub mod upstream;
 
 pub use authority::Authority;
-pub use desktop::{Desktop, Keyring, Options};
+pub use desktop::{Desktop, Keyring, Options, Portal};
 pub use fuzz::Fuzz;
 pub use person::Person;
 pub use scene::Scene;

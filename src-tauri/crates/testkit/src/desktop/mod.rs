@@ -8,8 +8,11 @@ mod accessible;
 mod config;
 mod end;
 mod hands;
+mod portal;
 mod start;
 mod tray;
+
+pub use portal::{Part, Portal};
 
 use crate::person::{self, Person};
 use crate::random;
@@ -52,6 +55,8 @@ pub struct Options {
     pub keyring: Keyring,
     /// Whether programs are asked for their dark theme.
     pub dark: bool,
+    /// The portal.
+    pub portal: Portal,
 }
 
 impl Default for Options {
@@ -62,6 +67,7 @@ impl Default for Options {
             tray: true,
             keyring: Keyring::Unlocked,
             dark: false,
+            portal: Portal::None,
         }
     }
 }

@@ -57,12 +57,9 @@ impl Desktop {
             (!options.notify, "org.freedesktop.Notifications"),
         ];
         for (_, name) in unwanted.iter().filter(|(unwanted, _)| *unwanted) {
-            let file = self.path(&format!("run/dbus-1/services/{name}.service"));
-            self.person.write(
-                &file,
-                format!("[D-BUS Service]\nName={name}\nExec=/bin/false\n"),
-            )?;
+            self.service(name, "/bin/false")?;
         }
+        self.prepare_portal(options.portal)?;
         let address = config::bus_address(self.folder.path());
         self.background(
             "dbus",
@@ -78,6 +75,13 @@ impl Desktop {
         )?;
         let socket = self.path("run/bus");
         self.wait("dbus", |_| Ok(socket.exists()))
+    }
+
+    /// What the bus starts when somebody asks for this name.
+    pub(super) fn service(&self, name: &str, exec: &str) -> io::Result<()> {
+        let file = self.path(&format!("run/dbus-1/services/{name}.service"));
+        let text = format!("[D-BUS Service]\nName={name}\nExec={exec}\n");
+        self.person.write(&file, text)
     }
 
     pub(super) fn start_keyring(&mut self, keyring: Keyring) -> io::Result<()> {
