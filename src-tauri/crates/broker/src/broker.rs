@@ -409,6 +409,7 @@ impl Broker {
             waiting: self.inner.desk.waiting(),
             runs: self.runs().iter().map(|r| r.view()).collect(),
             warnings,
+            hotkey: self.force().map(|f| f.config.hotkey.stop.to_string()),
         }
     }
 

@@ -116,6 +116,14 @@ pub enum FromSurface {
         /// [`StopView::presses`] as the human saw them.
         presses: u64,
     },
+    /// A human chose another stop key. It is written into `countersign.toml` and
+    /// put before them like any change of it.
+    SetHotkey {
+        /// The caller's number, for a [`ToSurface::Failed`].
+        call: u64,
+        /// The combination, as [`countersign_model::Hotkey`] is written.
+        keys: String,
+    },
     /// Give entries of the timeline.
     Timeline {
         /// Comes back in the answer.
@@ -151,6 +159,8 @@ pub struct SurfaceState {
     pub runs: Vec<RunView>,
     /// What the user should know: one sentence each.
     pub warnings: Vec<String>,
+    /// The stop's hotkey, as accepted; `None` while nothing is.
+    pub hotkey: Option<String>,
 }
 
 /// The stop, as it stands.

@@ -4,8 +4,9 @@
 use super::control::{done, failed};
 use super::{Authority, accepted, wire};
 use crate::exit;
-use countersign_config::{DiffLine, diff, summary};
-use countersign_model::{AccountId, AgentId, Approval, Assurance, ReasonCode};
+use crate::home::{CONFIG_NAME, write_whole};
+use countersign_config::{DiffLine, diff, edit, summary};
+use countersign_model::{AccountId, AgentId, Approval, Assurance, BadHotkey, Hotkey, ReasonCode};
 use countersign_protocol::control::Reply;
 use countersign_protocol::surface::About;
 use countersign_vault::Secret;
@@ -94,28 +95,79 @@ pub(super) async fn config_accept(
     stream: &mut UnixStream,
 ) -> io::Result<()> {
     let Ok(_one) = authority.accepting.try_lock() else {
-        return wire::write(
-            stream,
-            &failed(exit::FAILED, "A change is before the user already."),
-        )
-        .await;
+        return wire::write(stream, &failed(exit::FAILED, BEFORE_THE_USER)).await;
     };
-    let checked = match accepted::read_disk(&authority.home) {
-        Ok(checked) => checked,
-        Err(problems) => {
-            let sentence = format!(
-                "Nothing was changed; the last accepted state stays in force.\n{}",
-                problems.join("\n")
-            );
-            return wire::write(stream, &failed(exit::FAILED, sentence)).await;
-        }
+    let reply = match proposed(authority) {
+        Err(sentence) => failed(exit::FAILED, sentence),
+        Ok(None) => done("Nothing has changed since it was accepted."),
+        Ok(Some((about, checked))) => match ask(authority, stream, about).await? {
+            Err(refused) => refused,
+            // What was shown is what comes into force: not what is on disk by now.
+            Ok(approval) => match put_in_force(authority, checked, &approval).await {
+                Ok(counter) => done(format!("Accepted; it is in force now (number {counter}).")),
+                Err(sentence) => failed(exit::FAILED, sentence),
+            },
+        },
     };
-    if authority
-        .broker
-        .force()
-        .is_some_and(|f| f.digest == checked.digest)
-    {
-        return wire::write(stream, &done("Nothing has changed since it was accepted.")).await;
+    wire::write(stream, &reply).await
+}
+
+/// Writes another stop key into the text, and puts the files in force after a
+/// human's yes to exactly their diff. Without one, the text is as it was.
+///
+/// # Errors
+/// One sentence; the stop key is then the same as before.
+pub(super) async fn set_hotkey(authority: &Authority, keys: &str) -> Result<(), String> {
+    let Ok(_one) = authority.accepting.try_lock() else {
+        return Err(BEFORE_THE_USER.into());
+    };
+    let stop: Hotkey = keys.parse().map_err(|e: BadHotkey| e.to_string())?;
+    let on_disk = accepted::read_disk(&authority.home).map_err(|p| nothing_changed(&p))?;
+    let before = on_disk.files.get(CONFIG_NAME).cloned().unwrap_or_default();
+    let after = edit::set_hotkey(&before, stop).map_err(|e| e.to_string())?;
+    let path = authority.home.config_file();
+    let write = |text: &str| {
+        write_whole(&path, text.as_bytes()).map_err(|e| format!("{}: {e}", path.display()))
+    };
+    write(&after)?;
+    let refused = match proposed(authority) {
+        Err(sentence) => sentence,
+        Ok(None) => return Ok(()),
+        Ok(Some((about, checked))) => match authority.broker.ask_human(about).await {
+            Ok(approval) => {
+                return put_in_force(authority, checked, &approval)
+                    .await
+                    .map(|_| ());
+            }
+            Err(reason) => not_answered(reason).1,
+        },
+    };
+    // What was written meanwhile is not ours to take back.
+    if std::fs::read_to_string(&path).is_ok_and(|now| now == after) {
+        write(&before)?;
+    }
+    Err(format!("The stop key is as it was. {refused}"))
+}
+
+const BEFORE_THE_USER: &str = "A change is before the user already.";
+
+fn nothing_changed(problems: &[String]) -> String {
+    format!(
+        "Nothing was changed; the last accepted state stays in force.\n{}",
+        problems.join("\n")
+    )
+}
+
+/// What the files on disk would change, as a question; `None` when that is
+/// nothing.
+///
+/// # Errors
+/// What is wrong with the files.
+fn proposed(authority: &Authority) -> Result<Option<(About, accepted::Checked)>, String> {
+    let checked = accepted::read_disk(&authority.home).map_err(|p| nothing_changed(&p))?;
+    let in_force = authority.broker.force();
+    if in_force.is_some_and(|f| f.digest == checked.digest) {
+        return Ok(None);
     }
     let change = Change::of(authority, &checked);
     let about = About::Config {
@@ -123,15 +175,7 @@ pub(super) async fn config_accept(
         diff: change.diff,
         content: checked.digest,
     };
-    let reply = match ask(authority, stream, about).await? {
-        Err(refused) => refused,
-        // What was shown is what comes into force: not what is on disk by now.
-        Ok(approval) => match put_in_force(authority, checked, &approval).await {
-            Ok(counter) => done(format!("Accepted; it is in force now (number {counter}).")),
-            Err(sentence) => failed(exit::FAILED, sentence),
-        },
-    };
-    wire::write(stream, &reply).await
+    Ok(Some((about, checked)))
 }
 
 async fn put_in_force(
@@ -287,21 +331,28 @@ async fn ask(
 
 /// Why there is no yes, for the command.
 fn no_yes(reason: ReasonCode) -> Reply {
+    let (exit, sentence) = not_answered(reason);
+    failed(exit, sentence)
+}
+
+/// What a missing yes means for whoever asked: the exit code and a sentence.
+fn not_answered(reason: ReasonCode) -> (u8, String) {
     match reason {
-        ReasonCode::DeniedByHuman => failed(exit::DENIED_BY_HUMAN, "The user denied it."),
-        ReasonCode::TimedOut => failed(
+        ReasonCode::DeniedByHuman => (exit::DENIED_BY_HUMAN, "The user denied it.".into()),
+        ReasonCode::TimedOut => (
             exit::NOBODY_ANSWERED,
-            "Nobody answered within two minutes; nothing was changed.",
+            "Nobody answered within two minutes; nothing was changed.".into(),
         ),
-        ReasonCode::NoSurface => failed(
+        ReasonCode::NoSurface => (
             exit::NOBODY_ANSWERED,
-            "Nobody can be asked: start the tray app, or run `countersign serve` on a terminal.",
+            "Nobody can be asked: start the tray app, or run `countersign serve` on a terminal."
+                .into(),
         ),
-        ReasonCode::Stopped => failed(
+        ReasonCode::Stopped => (
             exit::STOPPED,
-            "The stop was engaged meanwhile; nothing was changed.",
+            "The stop was engaged meanwhile; nothing was changed.".into(),
         ),
-        other => failed(exit::FAILED, format!("Nothing was changed ({other}).")),
+        other => (exit::FAILED, format!("Nothing was changed ({other}).")),
     }
 }
 

@@ -226,6 +226,16 @@ fn listen(
                     }
                 });
             }
+            FromSurface::SetHotkey { call, keys } => {
+                let (authority, to) = (Arc::clone(authority), to.clone());
+                runtime.spawn(async move {
+                    if let Err(sentence) = acts::set_hotkey(&authority, &keys).await
+                        && let Some(to) = to.upgrade()
+                    {
+                        let _ = to.send(ToSurface::Failed { call, sentence }).await;
+                    }
+                });
+            }
             FromSurface::Timeline { call, filter } => {
                 // Reading the disk takes time, and a stop may be next.
                 let (broker, to) = (broker.clone(), to.clone());
