@@ -21,6 +21,9 @@ fn main() {
         "timeline",
         "record",
         "examine",
+        "hotkey_try",
+        "hotkey_forget",
+        "hotkey_use",
     ]);
     if let Err(error) =
         tauri_build::try_build(tauri_build::Attributes::new().app_manifest(commands))

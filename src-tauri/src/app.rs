@@ -5,11 +5,11 @@ use crate::authority::Authority;
 use crate::bridge::{self, view};
 use crate::cards;
 use crate::desk::{Desk, Event, Output};
-use crate::hotkey;
+use crate::hotkey::{self, Heard, Listening};
 use crate::notify::{self, Notifier};
 use crate::tray::{self, Tray};
 use crate::windows;
-use countersign_model::StopTrigger;
+use countersign_model::{BadHotkey, Foreign, Hotkey, StopTrigger};
 use countersign_protocol::surface::FromSurface;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -24,6 +24,8 @@ pub(crate) struct Hub {
     app: AppHandle,
     notifier: OnceLock<Box<dyn Notifier>>,
     tray: Mutex<Option<Tray>>,
+    listening: Mutex<Option<Listening>>,
+    on_trial: Mutex<Option<Listening>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -81,6 +83,8 @@ fn start(
         app: app.clone(),
         notifier: OnceLock::new(),
         tray: Mutex::new(None),
+        listening: Mutex::new(None),
+        on_trial: Mutex::new(None),
     });
     tauri::Manager::manage(app, Arc::clone(&hub));
 
@@ -168,6 +172,7 @@ impl Hub {
             }
             Output::PageProblem(sentence) => windows::tell(&self.app, "problem", &sentence),
             Output::Listen(keys) => self.listen(&keys),
+            Output::Try(hotkey) => self.listen_on_trial(hotkey),
             Output::End { clean } => {
                 if let Some(notifier) = self.notifier.get() {
                     notifier.end(!clean);
@@ -177,15 +182,57 @@ impl Hub {
         }
     }
 
+    /// Listens for this stop key from now on, and no longer for another.
     fn listen(self: &Arc<Self>, keys: &str) {
-        let stop = Arc::clone(self);
-        let fired = move || {
-            let _ = stop.authority.stop_by_hotkey();
-        };
         let to = Arc::clone(self);
-        hotkey::listen(&self.app, keys, fired, move |works| {
-            to.handle(Event::Hotkey(works));
+        let listening = keys
+            .parse()
+            .map_err(|why: BadHotkey| format!("{}: {why}.", Foreign::new(keys).quoted(64)))
+            .and_then(|hotkey| hotkey::listen(&self.app, hotkey, move |heard| to.stop_key(heard)));
+        // Before anything of it is told: the last one has nothing to say any more.
+        let problem = listening.as_ref().err().cloned();
+        *lock(&self.listening) = listening.ok();
+        if let Some(why) = problem {
+            self.handle(Event::Hotkey(Err(why)));
+        }
+    }
+
+    fn stop_key(self: &Arc<Self>, heard: Heard) {
+        match heard {
+            // A press that is held is a press more: it ends what the first froze.
+            Heard::Pressed | Heard::Held => {
+                let _ = self.authority.stop_by_hotkey();
+            }
+            Heard::Works(keys) => self.handle(Event::Hotkey(Ok(keys))),
+            Heard::Fails(why) => self.handle(Event::Hotkey(Err(why))),
+        }
+    }
+
+    /// Listens for a combination that may become the stop key.
+    fn listen_on_trial(self: &Arc<Self>, hotkey: Option<Hotkey>) {
+        let listening = hotkey.map(|hotkey| {
+            let to = Arc::clone(self);
+            hotkey::listen(&self.app, hotkey, move |heard| match heard {
+                Heard::Pressed => to.handle(Event::Tried(hotkey, Ok(()))),
+                Heard::Fails(why) => to.handle(Event::Tried(hotkey, Err(why))),
+                Heard::Works(_) | Heard::Held => {}
+            })
+            .map_err(|why| (hotkey, why))
         });
+        let problem = match listening {
+            Some(Err(problem)) => Some(problem),
+            Some(Ok(listening)) => {
+                *lock(&self.on_trial) = Some(listening);
+                None
+            }
+            None => {
+                *lock(&self.on_trial) = None;
+                None
+            }
+        };
+        if let Some((hotkey, why)) = problem {
+            self.handle(Event::Tried(hotkey, Err(why)));
+        }
     }
 
     /// Whatever touches the toolkit does so on its thread.

@@ -10,7 +10,9 @@
 
 use crate::cards;
 use crate::hold::{Hold, SEEN};
-use countersign_model::{Answer, Assurance, Digest, QuestionId, StopTrigger, SurfaceKind};
+use countersign_model::{
+    Answer, Assurance, BadHotkey, Digest, Foreign, Hotkey, QuestionId, StopTrigger, SurfaceKind,
+};
 use countersign_protocol::surface::{
     About, FromSurface, Question, SurfaceState, TimelineEntry, ToSurface, VERSION,
 };
@@ -32,8 +34,10 @@ pub(crate) enum Event {
     CardClicked(Option<(QuestionId, Digest)>, Click),
     /// A human chose from the tray's menu.
     Menu(Choice),
-    /// The hotkey works, or why not.
-    Hotkey(Result<(), String>),
+    /// The hotkey works, as these keys; or why not.
+    Hotkey(Result<String, String>),
+    /// What was heard of the combination that is tried, or why nothing can be.
+    Tried(Hotkey, Result<(), String>),
     /// Whether there is a tray to be seen in.
     Tray(Result<(), String>),
     /// The window was put before the human, or closed.
@@ -76,6 +80,8 @@ pub(crate) enum Output {
     PageProblem(String),
     /// Listen for this hotkey.
     Listen(String),
+    /// Listen for this one too, to see whether it is heard; or no longer.
+    Try(Option<Hotkey>),
     /// End. Unclean: say so to the human first.
     End {
         clean: bool,
@@ -88,7 +94,8 @@ pub(crate) struct Desk {
     state: SurfaceState,
     waiting: Vec<Question>,
     keys: String,
-    hotkey: Result<(), String>,
+    hotkey: Result<String, String>,
+    trial: Option<Trial>,
     tray: Result<(), String>,
     notifications: Result<(), String>,
     window: bool,
@@ -97,6 +104,24 @@ pub(crate) struct Desk {
     laid_out: Option<(QuestionId, Digest, Instant)>,
     appeared: Option<Instant>,
     hold: Hold<Held>,
+}
+
+/// Another stop key, before it is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trial {
+    pub(crate) hotkey: Hotkey,
+    pub(crate) so_far: Heard,
+}
+
+/// How far a trial has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Heard {
+    NotYet,
+    /// It was pressed, and heard.
+    Yes,
+    /// Only the desktop could say, once it is asked to bind it.
+    DesktopDecides,
+    Never(String),
 }
 
 #[derive(Debug, PartialEq)]
@@ -117,6 +142,7 @@ const UNREAD: Refused = "It has only just appeared. Read it first.";
 const SHORT: Refused = "It was not held long enough.";
 const PRESENCE: Refused = "A yes to this needs more than a held button.";
 const RUNNING: Refused = "Nothing is stopped.";
+const NOT_TRIED: Refused = "It has not been heard yet. Press it once more.";
 
 impl Desk {
     pub(crate) fn new() -> Self {
@@ -124,7 +150,8 @@ impl Desk {
             state: SurfaceState::default(),
             waiting: Vec::new(),
             keys: String::new(),
-            hotkey: Ok(()),
+            hotkey: Ok(String::new()),
+            trial: None,
             tray: Ok(()),
             notifications: Ok(()),
             window: false,
@@ -148,9 +175,13 @@ impl Desk {
     pub(crate) fn question(&self, id: &QuestionId) -> Option<&Question> {
         self.waiting.iter().find(|q| q.id == *id)
     }
-    /// The stop's hotkey as configured, and why it does not work.
-    pub(crate) fn hotkey(&self) -> (&str, Option<&str>) {
-        (&self.keys, self.hotkey.as_ref().err().map(String::as_str))
+    /// The stop's hotkey as configured; as what it works, in words, or why not.
+    pub(crate) fn hotkey(&self) -> (&str, Result<&str, &str>) {
+        let works = self.hotkey.as_ref().map(String::as_str);
+        (&self.keys, works.map_err(String::as_str))
+    }
+    pub(crate) fn trial(&self) -> Option<&Trial> {
+        self.trial.as_ref()
     }
 
     pub(crate) fn apply(&mut self, event: Event, now: Instant) -> Vec<Output> {
@@ -182,6 +213,13 @@ impl Desk {
                 self.hotkey = works;
                 out
             }
+            Event::Tried(hotkey, heard) => match &mut self.trial {
+                Some(trial) if trial.hotkey == hotkey => {
+                    trial.so_far = heard.map_or_else(Heard::Never, |()| Heard::Yes);
+                    vec![Output::Try(None), Output::PageState]
+                }
+                _ => Vec::new(),
+            },
             Event::Tray(there) => {
                 // Without a tray the window is all that the human has.
                 let mut out = vec![warning("tray", &there)];
@@ -198,7 +236,11 @@ impl Desk {
                     self.laid_out = None;
                 }
                 self.hold.cancel();
-                vec![Output::Cards]
+                let mut out = vec![Output::Cards];
+                if !open && self.trial.take().is_some() {
+                    out.push(Output::Try(None));
+                }
+                out
             }
         }
     }
@@ -222,8 +264,14 @@ impl Desk {
                 ]
             }
             ToSurface::State(state) => {
+                let mut out = Vec::new();
+                if let Some(keys) = state.hotkey.clone().filter(|keys| *keys != self.keys) {
+                    self.keys.clone_from(&keys);
+                    out.push(Output::Listen(keys));
+                }
                 self.state = state;
-                vec![Output::Tray, Output::PageState]
+                out.extend([Output::Tray, Output::PageState]);
+                out
             }
             ToSurface::Ask(question) => {
                 let id = question.id.clone();
@@ -342,6 +390,63 @@ impl Desk {
         Ok(answer(question, Answer::Approve, SurfaceKind::Window, None))
     }
 
+    /// The human pressed this combination, to choose it.
+    ///
+    /// # Errors
+    /// When it is none, or trying it would press the present one: a sentence.
+    pub(crate) fn try_hotkey(
+        &mut self,
+        keys: &str,
+        desktop_decides: bool,
+    ) -> Result<[Output; 2], String> {
+        let hotkey: Hotkey = keys
+            .parse()
+            .map_err(|why: BadHotkey| format!("{}: {why}.", Foreign::new(keys).quoted(64)))?;
+        let present = self.keys.parse::<Hotkey>().ok();
+        let works = self.hotkey.is_ok();
+        match present {
+            Some(present) if works && present == hotkey => {
+                return Err(format!("{hotkey} is the stop key already."));
+            }
+            Some(present) if works && hotkey.includes(&present) => {
+                return Err(format!(
+                    "{hotkey} presses {present} too, the present stop key: trying it would stop \
+                     every agent."
+                ));
+            }
+            _ => {}
+        }
+        let (so_far, listen) = if desktop_decides {
+            (Heard::DesktopDecides, None)
+        } else {
+            (Heard::NotYet, Some(hotkey))
+        };
+        self.trial = Some(Trial { hotkey, so_far });
+        Ok([Output::Try(listen), Output::PageState])
+    }
+
+    pub(crate) fn forget_trial(&mut self) -> [Output; 2] {
+        self.trial = None;
+        [Output::Try(None), Output::PageState]
+    }
+
+    /// Asks the authority for the combination that was tried.
+    ///
+    /// # Errors
+    /// When it was not, or not heard.
+    pub(crate) fn use_trial(&mut self) -> Result<[Output; 3], Refused> {
+        let trial = self.trial.as_ref().ok_or(NOT_TRIED)?;
+        if !matches!(trial.so_far, Heard::Yes | Heard::DesktopDecides) {
+            return Err(NOT_TRIED);
+        }
+        let set = FromSurface::SetHotkey {
+            call: 0,
+            keys: trial.hotkey.to_string(),
+        };
+        let [end, state] = self.forget_trial();
+        Ok([Output::Say(set), end, state])
+    }
+
     pub(crate) fn resume_start(&mut self, now: Instant) -> Result<(), Refused> {
         self.hold.cancel();
         let presses = self.state.stopped.as_ref().ok_or(RUNNING)?.presses;
@@ -410,7 +515,7 @@ fn answer(
     })
 }
 
-fn warning(topic: &str, state: &Result<(), String>) -> Output {
+fn warning<T>(topic: &str, state: &Result<T, String>) -> Output {
     let sentence = state.as_ref().err().cloned().unwrap_or_default();
     Output::Say(FromSurface::Warning {
         topic: topic.into(),

@@ -42,6 +42,12 @@ fn main() -> ExitCode {
 }
 
 fn start() -> Result<(), String> {
+    #[cfg(target_os = "linux")]
+    if let [_, argument, keys] = env::args().collect::<Vec<_>>().as_slice()
+        && argument == hotkey::helper::ARGUMENT
+    {
+        return hotkey::helper::run(keys);
+    }
     refuse_automation(|name| env::var_os(name).is_some())?;
     let Some(fd) = env::var_os(FD_VARIABLE) else {
         return Err(become_launcher());

@@ -50,7 +50,7 @@ pub(crate) fn menu(desk: &Desk) -> Menu {
         n => (Picture::Asking, format!("{n} questions wait for you")),
     };
     let mut items = vec![Item::Line(line)];
-    if desk.hotkey().1.is_some() {
+    if desk.hotkey().1.is_err() {
         items.push(Item::Line("The stop's hotkey does not work".into()));
     }
     items.push(Item::Choice(Choice::Open, "Open Countersign".into()));

@@ -12,7 +12,7 @@ const UNKNOWN: StateView = {
   waiting: 0,
   stoppedSince: null,
   stoppedBy: null,
-  hotkey: { keys: "", problem: null },
+  hotkey: { keys: "", worksAs: "", problem: null, desktopDecides: false, trial: null },
   warnings: [],
   runs: [],
 };

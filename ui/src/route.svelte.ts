@@ -4,13 +4,14 @@ export type Route =
   | { page: "request"; id: string }
   | { page: "timeline" }
   | { page: "record"; index: number }
-  | { page: "health" };
+  | { page: "health" }
+  | { page: "key" };
 
 export function parse(hash: string): Route {
   const [, page, rest] = /^#\/(\w*)(?:\/([\w-]+))?$/.exec(hash) ?? [];
   if (page === "request" && rest) return { page, id: rest };
   if (page === "record" && rest && /^\d+$/.test(rest)) return { page, index: Number(rest) };
-  if (page === "timeline" || page === "health") return { page };
+  if (page === "timeline" || page === "health" || page === "key") return { page };
   return { page: "waiting" };
 }
 

@@ -70,7 +70,8 @@ test("the stop works while the window still ignores everything else", async () =
 
 test("a hotkey that does not work is told in the window", async () => {
   const backend = new FakeBackend();
-  backend.current = { ...backend.current, hotkey: { keys: "X", problem: "no display" }, warnings: ["No tray."] };
+  const hotkey = { ...backend.current.hotkey, problem: "no display" };
+  backend.current = { ...backend.current, hotkey, warnings: ["No tray."] };
   page = await Page.open("#/", backend);
   expect(page.text).toContain("The stop's hotkey does not work: no display");
   expect(page.text).toContain("No tray.");
@@ -121,6 +122,7 @@ test("addresses that are none lead to what waits", () => {
   for (const bad of ["", "#/x", "#/request/", "#/record/a", "#/request/../x", "#/record/1/2"]) {
     expect(parse(bad)).toEqual({ page: "waiting" });
   }
+  expect(parse("#/key")).toEqual({ page: "key" });
   expect(parse("#/record/12")).toEqual({ page: "record", index: 12 });
 });
 

@@ -34,6 +34,9 @@ pub(crate) fn commands(builder: Builder<Wry>) -> Builder<Wry> {
         timeline,
         record,
         examine,
+        hotkey_try,
+        hotkey_forget,
+        hotkey_use,
     ])
 }
 
@@ -125,6 +128,31 @@ fn record(hub: TheHub<'_>, index: u64) -> Result<Option<view::RecordView>, Strin
 #[tauri::command(async)]
 fn examine(hub: TheHub<'_>) -> Result<Vec<view::CheckView>, String> {
     Ok(hub.authority.examine()?.iter().map(view::check).collect())
+}
+
+/// Another stop key, as the human pressed it: listened for, to see whether it is
+/// heard.
+#[tauri::command]
+fn hotkey_try(hub: TheHub<'_>, keys: String) -> Result<(), String> {
+    let outputs = hub
+        .desk()
+        .try_hotkey(&keys, crate::hotkey::desktop_decides())?;
+    outputs.into_iter().for_each(|output| hub.perform(output));
+    Ok(())
+}
+
+#[tauri::command]
+fn hotkey_forget(hub: TheHub<'_>) {
+    let outputs = hub.desk().forget_trial();
+    outputs.into_iter().for_each(|output| hub.perform(output));
+}
+
+/// It is asked for; the question to the human follows from the authority.
+#[tauri::command]
+fn hotkey_use(hub: TheHub<'_>) -> Result<(), String> {
+    let outputs = hub.desk().use_trial()?;
+    outputs.into_iter().for_each(|output| hub.perform(output));
+    Ok(())
 }
 
 /// What a question is about, as a sentence: for cards, menus and the page.

@@ -3,7 +3,7 @@
 //! (`ui/src/bridge/types`); a test fails when it is stale.
 
 use super::title;
-use crate::desk::Desk;
+use crate::desk::{Desk, Heard, Trial};
 use countersign_model::{Assurance, Decision, Digest, Effect, Foreign, Span};
 use countersign_protocol::health::{Check, CheckState};
 use countersign_protocol::surface::{About, Question, RequestQuestion};
@@ -64,10 +64,38 @@ pub(crate) struct EffectWord(
 /// The stop's hotkey.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(TS))]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct HotkeyView {
+    /// As accepted.
     keys: String,
+    /// As what it works, in the desktop's words where that decides.
+    works_as: String,
     /// Why it does not work.
     problem: Option<String>,
+    /// Whether the desktop decides which key it is.
+    desktop_decides: bool,
+    /// Another that is tried.
+    trial: Option<TrialView>,
+}
+
+/// Another stop key, before it is one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(TS))]
+pub(crate) struct TrialView {
+    keys: String,
+    heard: HeardWord,
+    /// Why it never will be.
+    problem: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(TS))]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum HeardWord {
+    NotYet,
+    Yes,
+    Desktop,
+    Never,
 }
 
 /// A live run.
@@ -110,7 +138,8 @@ pub(crate) struct StateView {
 
 pub(crate) fn state(desk: &Desk) -> StateView {
     let state = desk.state();
-    let (keys, problem) = desk.hotkey();
+    let (keys, works) = desk.hotkey();
+    let problem = works.err();
     StateView {
         state: match (&state.stopped, desk.waiting().len()) {
             (Some(_), _) => StateWord::Stopped,
@@ -125,7 +154,10 @@ pub(crate) fn state(desk: &Desk) -> StateView {
             .map(|s| super::timeline::trigger(s.trigger).to_owned()),
         hotkey: HotkeyView {
             keys: keys.to_owned(),
+            works_as: works.unwrap_or_default().to_owned(),
             problem: problem.map(str::to_owned),
+            desktop_decides: crate::hotkey::desktop_decides(),
+            trial: desk.trial().map(trial),
         },
         // Ours comes back from the authority; it is told once.
         warnings: state
@@ -146,6 +178,20 @@ pub(crate) fn state(desk: &Desk) -> StateView {
                 requests: run.requests,
             })
             .collect(),
+    }
+}
+
+fn trial(trial: &Trial) -> TrialView {
+    let (heard, problem) = match &trial.so_far {
+        Heard::NotYet => (HeardWord::NotYet, None),
+        Heard::Yes => (HeardWord::Yes, None),
+        Heard::DesktopDecides => (HeardWord::Desktop, None),
+        Heard::Never(why) => (HeardWord::Never, Some(why.clone())),
+    };
+    TrialView {
+        keys: trial.hotkey.to_string(),
+        heard,
+        problem,
     }
 }
 

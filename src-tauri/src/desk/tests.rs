@@ -483,3 +483,78 @@ fn another_rendering_is_another_card() {
     .map(|q| cards::cards(&desk_with([q]))[0].key.clone());
     assert_ne!(old, new);
 }
+
+fn says_set(outputs: &[Output]) -> Option<&str> {
+    outputs.iter().find_map(|o| match o {
+        Output::Say(FromSurface::SetHotkey { keys, .. }) => Some(keys.as_str()),
+        _ => None,
+    })
+}
+/// A desk whose stop key is this, and works.
+fn with_hotkey(keys: &str) -> Desk {
+    let mut desk = Desk::new();
+    let state = SurfaceState {
+        hotkey: Some(keys.into()),
+        ..SurfaceState::default()
+    };
+    let out = desk.apply(Event::Authority(ToSurface::State(state)), Instant::now());
+    assert!(out.contains(&Output::Listen(keys.into())));
+    desk.apply(Event::Hotkey(Ok(keys.into())), Instant::now());
+    desk
+}
+
+#[test]
+fn another_stop_key_is_asked_for_only_once_it_was_heard() {
+    let mut desk = with_hotkey("Ctrl+Alt+Shift+Escape");
+    assert_eq!(desk.use_trial(), Err(NOT_TRIED));
+    let hotkey = "Super+F12".parse().unwrap();
+    let out = desk.try_hotkey("super+f12", false).unwrap();
+    assert_eq!(out[0], Output::Try(Some(hotkey)));
+    assert_eq!(desk.use_trial(), Err(NOT_TRIED));
+    let of_another = Event::Tried("Super+F11".parse().unwrap(), Ok(()));
+    assert_eq!(desk.apply(of_another, Instant::now()), []);
+    let out = desk.apply(Event::Tried(hotkey, Ok(())), Instant::now());
+    assert!(out.contains(&Output::Try(None)));
+    assert_eq!(says_set(&desk.use_trial().unwrap()), Some("Super+F12"));
+    assert_eq!(desk.use_trial(), Err(NOT_TRIED), "once");
+}
+
+#[test]
+fn one_that_cannot_be_heard_or_was_left_is_not_asked_for() {
+    let mut desk = with_hotkey("Ctrl+Alt+Shift+Escape");
+    let hotkey = "Super+F12".parse().unwrap();
+    desk.try_hotkey("Super+F12", false).unwrap();
+    desk.apply(
+        Event::Tried(hotkey, Err("no such key".into())),
+        Instant::now(),
+    );
+    assert_eq!(desk.use_trial(), Err(NOT_TRIED));
+    desk.try_hotkey("Super+F12", false).unwrap();
+    desk.apply(Event::Tried(hotkey, Ok(())), Instant::now());
+    let out = desk.apply(Event::Window { open: false }, Instant::now());
+    assert!(out.contains(&Output::Try(None)));
+    assert_eq!(desk.use_trial(), Err(NOT_TRIED));
+    // Where the desktop decides, nothing can be heard before it is asked.
+    assert_eq!(
+        desk.try_hotkey("Super+F12", true).unwrap()[0],
+        Output::Try(None)
+    );
+    assert!(desk.use_trial().is_ok());
+}
+
+#[test]
+fn trying_a_stop_key_never_presses_the_present_one() {
+    let mut desk = with_hotkey("Ctrl+Escape");
+    for (keys, why) in [
+        ("Escape", "would fire while you type"),
+        ("Hyper+A", "expected Ctrl, Alt, Shift or Super"),
+        ("Ctrl+Escape", "is the stop key already"),
+        ("Ctrl+Alt+Escape", "presses Ctrl+Escape too"),
+    ] {
+        let refused = desk.try_hotkey(keys, false).unwrap_err();
+        assert!(refused.contains(why), "{keys}: {refused}");
+    }
+    // One that does not work is pressed by nothing, and may be tried again.
+    desk.apply(Event::Hotkey(Err("no".into())), Instant::now());
+    assert!(desk.try_hotkey("Ctrl+Escape", false).is_ok());
+}

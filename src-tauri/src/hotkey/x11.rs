@@ -7,10 +7,13 @@
 //! second layout matters, and more held keys than needed do not either (a stop
 //! must not be missed).
 
-use super::Hotkey;
+use super::{HELD, Heard};
+use countersign_model::{Hotkey, Key, NamedKey};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
 use std::thread;
+use std::time::Instant;
 use x11rb::connection::Connection as _;
 use x11rb::protocol::Event;
 use x11rb::protocol::xinput::{self, ConnectionExt as _, XIEventMask};
@@ -19,38 +22,28 @@ use x11rb::rust_connection::RustConnection;
 
 type Error = Box<dyn std::error::Error>;
 
+/// Listens until the other end of `until` is closed.
 pub(super) fn listen(
     hotkey: Hotkey,
-    fired: impl Fn() + Send + Sync + 'static,
-    works: impl Fn(Result<(), String>) + Send + Sync + 'static,
-) {
-    let works = Arc::new(works);
-    let told = Arc::clone(&works);
-    let run = move || {
-        let wayland = std::env::var_os("WAYLAND_DISPLAY").is_some();
-        let started = Listener::start(hotkey);
-        match (&started, wayland) {
-            (Err(error), _) => {
-                return works(Err(format!(
-                    "{hotkey} cannot be listened for ({error}). Use the tray or `countersign stop`."
+    until: OwnedFd,
+    heard: impl Fn(Heard) + Send + Sync + 'static,
+) -> Result<(), String> {
+    let run = move || match Listener::start(hotkey) {
+        Err(error) => heard(Heard::Fails(format!(
+            "{hotkey} cannot be listened for ({error}). Use the tray or `countersign stop`."
+        ))),
+        Ok(mut listener) => {
+            heard(Heard::Works(hotkey.to_string()));
+            if let Err(ended) = listener.run(&until, &heard) {
+                heard(Heard::Fails(format!(
+                    "{hotkey} is no longer listened for ({ended}). Use the tray or `countersign stop`."
                 )));
             }
-            // Under Wayland an X client hears keys only while X windows have the focus.
-            (Ok(_), true) => works(Err(
-                "On Wayland there is no global hotkey yet. Use the tray or `countersign stop`."
-                    .into(),
-            )),
-            (Ok(_), false) => works(Ok(())),
-        }
-        if let Ok(mut listener) = started {
-            let ended = listener.run(fired);
-            works(Err(format!(
-                "{hotkey} is no longer listened for ({ended}). Use the tray or `countersign stop`."
-            )));
         }
     };
-    if let Err(error) = thread::Builder::new().name("hotkey".into()).spawn(run) {
-        told(Err(format!("{hotkey} cannot be listened for: {error}.")));
+    match thread::Builder::new().name("hotkey".into()).spawn(run) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("{hotkey} cannot be listened for: {error}.")),
     }
 }
 
@@ -59,6 +52,9 @@ struct Listener {
     hotkey: Hotkey,
     keys: Keys,
     down: HashSet<Keycode>,
+    /// The key that was pressed, and when [`HELD`] is over; `None` once that was
+    /// told, or the key let go.
+    held: Option<(Keycode, Instant)>,
 }
 
 /// Which keys are which, by keycode.
@@ -101,38 +97,63 @@ impl Listener {
             hotkey,
             keys,
             down: HashSet::new(),
+            held: None,
         })
     }
 
-    /// Runs until the connection fails, and returns why.
-    fn run(&mut self, fired: impl Fn()) -> Error {
+    /// Runs until the other end of `until` is closed.
+    ///
+    /// # Errors
+    /// When the connection fails before.
+    fn run(&mut self, until: &OwnedFd, heard: impl Fn(Heard)) -> Result<(), Error> {
         loop {
-            let event = match self.x.wait_for_event() {
-                Ok(event) => event,
-                Err(error) => return error.into(),
-            };
-            match event {
-                Event::XinputRawKeyPress(press) => {
-                    let Ok(key) = Keycode::try_from(press.detail) else {
-                        continue;
-                    };
-                    let repeated = !self.down.insert(key);
-                    if !repeated && self.keys.trigger.contains(&key) && self.held() {
-                        fired();
-                    }
-                }
-                Event::XinputRawKeyRelease(release) => {
-                    if let Ok(key) = Keycode::try_from(release.detail) {
-                        self.down.remove(&key);
-                    }
-                }
-                Event::MappingNotify(_) => match Keys::read(&self.x, self.hotkey) {
-                    Ok(keys) => self.keys = keys,
-                    Err(error) => return error,
-                },
-                _ => {}
+            while let Some(event) = self.x.poll_for_event()? {
+                self.take(&event, &heard)?;
+            }
+            let left = self
+                .held
+                .map(|(_, over)| over.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                self.held = None;
+                heard(Heard::Held);
+                continue;
+            }
+            let left = left.map(Timespec::try_from).transpose()?;
+            let mut ready = [
+                PollFd::new(self.x.stream(), PollFlags::IN),
+                PollFd::new(until, PollFlags::IN),
+            ];
+            // Without a press there is no end to wait for: nothing wakes us.
+            match poll(&mut ready, left.as_ref()) {
+                Ok(_) if !ready[1].revents().is_empty() => return Ok(()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    fn take(&mut self, event: &Event, heard: &impl Fn(Heard)) -> Result<(), Error> {
+        match event {
+            Event::XinputRawKeyPress(press) => {
+                let Ok(key) = Keycode::try_from(press.detail) else {
+                    return Ok(());
+                };
+                let repeated = !self.down.insert(key);
+                if !repeated && self.keys.trigger.contains(&key) && self.held() {
+                    heard(Heard::Pressed);
+                    self.held = Some((key, Instant::now() + HELD));
+                }
+            }
+            Event::XinputRawKeyRelease(release) => {
+                if let Ok(key) = Keycode::try_from(release.detail) {
+                    self.down.remove(&key);
+                    self.held.take_if(|(held, _)| *held == key);
+                }
+            }
+            Event::MappingNotify(_) => self.keys = Keys::read(&self.x, self.hotkey)?,
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Whether everything that the hotkey needs is held: by the events that we
@@ -176,19 +197,44 @@ impl Keys {
                 .collect()
         };
         let needed = [
-            (hotkey.ctrl, with(&CONTROL)),
-            (hotkey.alt, with(&ALT)),
-            (hotkey.shift, with(&SHIFT)),
-            (hotkey.logo, with(&LOGO)),
+            (hotkey.ctrl(), with(&CONTROL)),
+            (hotkey.alt(), with(&ALT)),
+            (hotkey.shift(), with(&SHIFT)),
+            (hotkey.logo(), with(&LOGO)),
         ];
         Ok(Self {
-            trigger: with(&[hotkey.key.keysym()]),
+            trigger: with(&[keysym(hotkey.key())]),
             needed: needed
                 .into_iter()
                 .filter(|(need, _)| *need)
                 .map(|(_, keys)| keys)
                 .collect(),
         })
+    }
+}
+
+/// The keysym; of a letter, the small one. Source: keysymdef.h of the X11
+/// protocol.
+const fn keysym(key: Key) -> u32 {
+    match key {
+        Key::Symbol(c) => c.to_ascii_lowercase() as u32,
+        Key::Function(n) => 0xffbd + n as u32,
+        Key::Named(key) => match key {
+            NamedKey::Escape => 0xff1b,
+            NamedKey::Pause => 0xff13,
+            NamedKey::Delete => 0xffff,
+            NamedKey::Backspace => 0xff08,
+            NamedKey::Insert => 0xff63,
+            NamedKey::Home => 0xff50,
+            NamedKey::End => 0xff57,
+            NamedKey::PageUp => 0xff55,
+            NamedKey::PageDown => 0xff56,
+            NamedKey::Space => 0x20,
+            NamedKey::Enter => 0xff0d,
+            NamedKey::Tab => 0xff09,
+            NamedKey::PrintScreen => 0xff61,
+            NamedKey::ScrollLock => 0xff14,
+        },
     }
 }
 

@@ -38,6 +38,11 @@ export interface Backend {
   stop(): Promise<void>;
   resumeStart(): Promise<void>;
   resumeFinish(): Promise<void>;
+  /** Another stop key, as it was pressed: tried, until it is heard or forgotten. */
+  hotkeyTry(keys: string): Promise<void>;
+  hotkeyForget(): Promise<void>;
+  /** The one that was tried. A question to the human follows. */
+  hotkeyUse(): Promise<void>;
   timeline(filter: TimelineFilter): Promise<TimelineRow[]>;
   record(index: number): Promise<RecordView | null>;
   /** Tries every boundary, live; it takes up to minutes, and asks a question. */

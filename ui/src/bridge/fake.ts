@@ -7,6 +7,7 @@ import type { RecordView } from "./types/RecordView";
 import type { StateView } from "./types/StateView";
 import type { TimelineFilter } from "./types/TimelineFilter";
 import type { TimelineRow } from "./types/TimelineRow";
+import type { TrialView } from "./types/TrialView";
 
 /** How long trying every boundary takes here, in milliseconds. */
 const EXAMINATION_MS = 400;
@@ -77,6 +78,26 @@ export class FakeBackend implements Backend {
     this.current = { ...this.current, state: "idle", stoppedSince: null, stoppedBy: null };
     this.#tell();
   }
+  async hotkeyTry(keys: string): Promise<void> {
+    this.calls.push(`try ${keys}`);
+    if (!keys.includes("+")) throw `“${keys}”: needs Ctrl, Alt or Super, or it would fire while you type.`;
+    this.#trial({ keys, heard: this.current.hotkey.desktopDecides ? "desktop" : "notyet", problem: null });
+  }
+  async hotkeyForget(): Promise<void> {
+    this.calls.push("forget");
+    this.#trial(null);
+  }
+  async hotkeyUse(): Promise<void> {
+    const { trial } = this.current.hotkey;
+    if (trial?.heard !== "yes" && trial?.heard !== "desktop") throw "It has not been heard yet.";
+    this.calls.push(`use ${trial.keys}`);
+    this.#trial(null);
+  }
+  /** What is tried is heard, or never will be. */
+  heard(problem: string | null = null): void {
+    const { trial } = this.current.hotkey;
+    if (trial) this.#trial({ ...trial, heard: problem === null ? "yes" : "never", problem });
+  }
   timeline(filter: TimelineFilter): Promise<TimelineRow[]> {
     const { before } = filter;
     return Promise.resolve(
@@ -121,6 +142,10 @@ export class FakeBackend implements Backend {
     for (const listener of this.#listeners) listener.timeline(row);
   }
 
+  #trial(trial: TrialView | null): void {
+    this.current = { ...this.current, hotkey: { ...this.current.hotkey, trial } };
+    this.#tell();
+  }
   #shown(id: string, digest: string): void {
     const question = this.questions.find((q) => q.id === id);
     if (question?.digest !== digest) throw "This is no longer what waits; read it again.";

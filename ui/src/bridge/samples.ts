@@ -15,7 +15,13 @@ export function sampleState(): StateView {
     waiting: 0,
     stoppedSince: null,
     stoppedBy: null,
-    hotkey: { keys: "Ctrl+Alt+Shift+Escape", problem: null },
+    hotkey: {
+      keys: "Ctrl+Alt+Shift+Escape",
+      worksAs: "Ctrl+Alt+Shift+Escape",
+      problem: null,
+      desktopDecides: false,
+      trial: null,
+    },
     warnings: [],
     runs: [],
   };

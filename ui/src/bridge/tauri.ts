@@ -50,6 +50,15 @@ export class TauriBackend implements Backend {
   resumeFinish(): Promise<void> {
     return invoke("resume_finish");
   }
+  hotkeyTry(keys: string): Promise<void> {
+    return invoke("hotkey_try", { keys });
+  }
+  hotkeyForget(): Promise<void> {
+    return invoke("hotkey_forget");
+  }
+  hotkeyUse(): Promise<void> {
+    return invoke("hotkey_use");
+  }
   timeline(filter: TimelineFilter): Promise<TimelineRow[]> {
     return invoke("timeline", { filter });
   }
