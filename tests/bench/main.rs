@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a command is meant to print
 
 mod bulk;
+mod hotkey;
 mod load;
 mod loader;
 mod machine;
@@ -30,7 +31,8 @@ use table::Table;
 /// The length of a small reply.
 pub(crate) const SMALL: usize = 1024;
 
-const USAGE: &str = "usage: countersign-bench FOLDER MITMDUMP";
+const USAGE: &str =
+    "usage: countersign-bench FOLDER MITMDUMP\n       countersign-bench hotkey FOLDER";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -41,6 +43,11 @@ fn main() -> ExitCode {
                 println!("{answer}");
                 ExitCode::SUCCESS
             }
+            Err(why) => failed(&why.to_string()),
+        },
+        ["hotkey", folder] => match write(Path::new(folder), hotkey::measure) {
+            Ok(false) => ExitCode::SUCCESS,
+            Ok(true) => failed("a goal is missed"),
             Err(why) => failed(&why.to_string()),
         },
         [folder, mitmdump] => match bench(Path::new(folder), Path::new(mitmdump)) {
@@ -67,10 +74,15 @@ pub(crate) fn say(words: &str) {
 
 /// Measures everything; whether a goal is missed.
 fn bench(folder: &Path, mitmdump: &Path) -> io::Result<bool> {
+    write(folder, |table| measure(folder, mitmdump, table))
+}
+
+/// Measures, writes the figures down; whether a goal is missed.
+fn write(folder: &Path, measure: impl FnOnce(&mut Table) -> io::Result<()>) -> io::Result<bool> {
     fs::create_dir_all(folder)?;
     let mut table = Table::default();
     let before = machine::load();
-    measure(folder, mitmdump, &mut table)?;
+    measure(&mut table)?;
     table.note(format!(
         "{} processors; load average before: {before}; after, our own load included: {}.",
         machine::processors(),

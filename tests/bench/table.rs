@@ -98,6 +98,14 @@ impl Table {
         });
     }
 
+    /// As [`Table::once`], of what is small.
+    pub(crate) fn precise(&mut self, what: &str, figure: f64, unit: &str, goal: Option<Goal>) {
+        self.once(what, figure, unit, goal);
+        if let Some(row) = self.rows.last_mut() {
+            row.figure = format!("{figure:.2}{unit}");
+        }
+    }
+
     /// A sentence below the table.
     pub(crate) fn note(&mut self, sentence: impl Into<String>) {
         self.notes.push(sentence.into());

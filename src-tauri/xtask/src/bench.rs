@@ -23,6 +23,32 @@ pub(crate) fn run() -> Result {
     packages::install(packages::BENCH)?;
     let target = deny::target()?;
     let mitmdump = mitmdump(&target.join("tools").join("mitmproxy"))?;
+    let folder = build(&target)?;
+    println!(
+        "Measuring: this takes about five minutes. The less else the machine does, the better."
+    );
+    shell::show(
+        shell::program(target.join("release/countersign-bench"))
+            .arg(&folder)
+            .arg(mitmdump),
+    )
+}
+
+/// The stop key alone.
+pub(crate) fn hotkey() -> Result {
+    packages::install(packages::ALL)?;
+    let target = deny::target()?;
+    let folder = build(&target)?;
+    println!("Measuring: this takes about four minutes, since a human reads 200 questions.");
+    shell::show(
+        shell::program(target.join("release/countersign-bench"))
+            .arg("hotkey")
+            .arg(&folder),
+    )
+}
+
+/// Builds the release; the folder for the figures.
+fn build(target: &Path) -> Result<PathBuf> {
     ui::install()?;
     ui::build()?;
     println!("Building the release profile: this takes some minutes the first time.");
@@ -36,15 +62,7 @@ pub(crate) fn run() -> Result {
         .duration_since(UNIX_EPOCH)
         .map_err(|e| e.to_string())?
         .as_secs();
-    let folder = target.join("bench").join(now.to_string());
-    println!(
-        "Measuring: this takes about five minutes. The less else the machine does, the better."
-    );
-    shell::show(
-        shell::program(target.join("release/countersign-bench"))
-            .arg(&folder)
-            .arg(mitmdump),
-    )
+    Ok(target.join("bench").join(now.to_string()))
 }
 
 /// mitmproxy, in an environment of its own below the target folder.

@@ -23,6 +23,7 @@ usage: cargo xtask COMMAND
   test [--long] checks, builds and tests everything; --long draws more random cases, kills and fuzzes longer
   ci            the same as test: what CI runs
   bench         measures speed and memory of the release build beside squid and mitmproxy
+  bench hotkey  measures how long the release build takes from the stop key to the latch
   tidy          only the rules of the code base
   deny          only the licences, bans and sources of dependencies
 ";
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         ["test" | "ci"] => test::all(test::Length::Usual),
         ["test" | "ci", "--long"] => test::all(test::Length::Long),
         ["bench"] => bench::run(),
+        ["bench", "hotkey"] => bench::hotkey(),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::check(),
         [] | ["help" | "--help" | "-h"] => {
