@@ -62,6 +62,12 @@ case('loopback', lambda: tls('127.0.0.1', HOST))
 case('literal', lambda: tls('192.0.2.1', HOST))
 case('wrong-port', lambda: socket.create_connection((HOST, 8443), timeout=20))
 case('garbage', lambda: raw(b'\0\1\2\3garbage'))
+def websocket():
+    s = trusting.wrap_socket(socket.create_connection((HOST, 443), timeout=30), server_hostname=HOST)
+    s.sendall((f'GET /feed HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n'
+               'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n').encode())
+    return s.recv(1000).decode().split()[1]
+case('websocket', websocket)
 case('invalid', lambda: socket.gethostbyname('a.invalid'))
 print('capabilities', [l.split()[1] for l in open('/proc/self/status') if l.startswith('Cap')])
 print('inits', [l.split()[1] for l in open('/proc/1/status') if l.startswith('Cap')])
@@ -69,13 +75,16 @@ print('inits', [l.split()[1] for l in open('/proc/1/status') if l.startswith('Ca
 
 #[test]
 fn a_program_that_ignores_proxies_is_judged_like_any_other_and_told_why_not() {
-    let scene = Scene::start(3).unwrap();
+    let mut scene = Scene::start(3).unwrap();
     let began = Instant::now();
-    let output = scene
-        .run(&["env", "-i", "PATH=/usr/bin", "python3", "-c", PROGRAM])
-        .unwrap()
-        .wait_with_output()
-        .unwrap();
+    let from = scene.authority.screen().len();
+    let program = ["env", "-i", "PATH=/usr/bin", "python3", "-c", PROGRAM];
+    let agent = scene.run(&program).unwrap();
+    // The WebSocket is asked about, like any.
+    let asked = scene.authority.wait_for(" to approve: ", from).unwrap();
+    assert!(asked.contains("WebSocket"), "{asked}");
+    scene.authority.type_line("n").unwrap();
+    let output = agent.wait_with_output().unwrap();
     let told = said(&output);
     assert!(output.status.success(), "{told}");
     assert!(began.elapsed() < Duration::from_secs(15), "{told}");
@@ -114,6 +123,7 @@ fn a_program_that_ignores_proxies_is_judged_like_any_other_and_told_why_not() {
     let garbage = of("garbage");
     let ended = garbage == "b''" || garbage.starts_with("ConnectionReset");
     assert!(ended, "{garbage}");
+    has("websocket", "403");
     has("invalid", "Name or service not known");
     let none = "['0000000000000000', '0000000000000000', '0000000000000000', '0000000000000000', '0000000000000000']";
     assert_eq!(of("capabilities"), none);
@@ -134,8 +144,11 @@ fn a_program_that_ignores_proxies_is_judged_like_any_other_and_told_why_not() {
     }
 }
 
-/// Node's fetch, which knows no proxy.
+/// Node's fetch, which knows no proxy; and c-ares, which Node has beside the C
+/// library's resolver.
 const FETCH: &str = r"
+import { resolve4, resolve6 } from 'node:dns/promises';
+console.log('c-ares', await resolve4('gmail.googleapis.com'), await resolve6('gmail.googleapis.com').catch((e) => e.code));
 const get = async (url, options) => {
   try {
     const r = await fetch(url, options);
@@ -167,6 +180,7 @@ fn nodes_fetch_reads_alone_asks_to_delete_and_is_denied_clearly() {
         told.contains("200 {") && told.contains("\"messages\""),
         "{told}"
     );
+    assert!(told.contains("c-ares [ '198.18.0.1' ] ENODATA"), "{told}");
     assert!(told.contains("ERR_SSL_TLSV1_ALERT_ACCESS_DENIED"), "{told}");
     let last = lines.last().copied().unwrap_or_default();
     assert!(
@@ -174,4 +188,35 @@ fn nodes_fetch_reads_alone_asks_to_delete_and_is_denied_clearly() {
         "{told}"
     );
     assert_eq!(scene.mailbox.trashed(), 0);
+}
+
+/// Asks musl's resolver, which asks for both families at once.
+const MUSL: &str = r#"
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <stdio.h>
+int main(int count, char **names) {
+    for (int n = 1; n < count; n++) {
+        struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
+        int failed = getaddrinfo(names[n], "443", &hints, &found);
+        if (failed) { printf("%s\n", gai_strerror(failed)); continue; }
+        for (; found; found = found->ai_next)
+            printf("%d %s\n", found->ai_family == AF_INET, inet_ntoa(((struct sockaddr_in *)found->ai_addr)->sin_addr));
+    }
+}
+"#;
+
+#[test]
+fn musls_resolver_is_answered_too() {
+    let scene = Scene::start(3).unwrap();
+    let folder = scene.work().unwrap();
+    let person = scene.desktop.person();
+    person.write(&folder.join("resolve.c"), MUSL).unwrap();
+    let script =
+        format!("musl-gcc -static -o resolve resolve.c && ./resolve {HOST} localhost a.invalid");
+    let told = scene.script(&script).unwrap();
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines[0], "1 198.18.0.1", "{told}");
+    assert!(lines.contains(&"1 127.0.0.1"), "{told}");
+    assert_eq!(lines.last(), Some(&"Name does not resolve"), "{told}");
 }

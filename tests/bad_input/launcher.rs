@@ -59,6 +59,9 @@ wrong('udp', socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
 wrong('unbound', socket.socket())
 wrong('everywhere', tcp('0.0.0.0'))
 wrong('two', tcp(), tcp())
+# Hosts' ports and a name server belong into a network of the run's own.
+wrong('hosts', tcp(), tcp('0.0.0.0'))
+wrong('many', *[tcp('0.0.0.0') for _ in range(40)])
 # What is refused is closed: its other end sees that.
 ours, theirs = socket.socketpair()
 lease = begin()
@@ -186,6 +189,8 @@ fn a_launcher_that_hands_over_something_else_has_ended_its_run() {
         "unbound",
         "everywhere",
         "two",
+        "hosts",
+        "many",
         "pair",
         "closed",
         "second",
@@ -208,7 +213,7 @@ fn a_launcher_that_hands_over_something_else_has_ended_its_run() {
 
     let told = ends(&scene, &["timeline", "--json", "--limit", "900"], 0);
     let broken = told.matches("its launcher broke the protocol").count();
-    assert_eq!(broken, 9, "{told}");
+    assert_eq!(broken, 11, "{told}");
     assert_works(&scene);
 }
 

@@ -81,6 +81,7 @@ pub(crate) const ALL: &[Group] = &[
             "python3-aiohttp",
             "python3-googleapi",
             "default-jdk-headless",
+            "musl-tools",
         ],
     },
 ];

@@ -258,7 +258,7 @@ impl Layout {
             ("hosts", "127.0.0.1 localhost countersign\n::1 localhost\n".into()),
             (
                 "resolv.conf",
-                "# There is no name server in a run: the gateway resolves names.\n\
+                "# The gateway of this run, to which every name leads.\n\
                  nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"
                     .into(),
             ),

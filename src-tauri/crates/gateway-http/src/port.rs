@@ -329,7 +329,7 @@ enum Socket {
 
 /// What the kernel says that it is.
 fn checked(socket: OwnedFd) -> io::Result<Found> {
-    use rustix::net::{SocketType, ipproto, sockopt};
+    use rustix::net::{SocketType, sockopt};
     let no = |what| Err(io::Error::other(what));
     let inode = rustix::fs::fstat(&socket)?.st_ino;
     let kind = sockopt::socket_type(&socket)?;
@@ -338,6 +338,7 @@ fn checked(socket: OwnedFd) -> io::Result<Found> {
     }
     #[cfg(target_os = "linux")]
     {
+        use rustix::net::ipproto;
         let speaks = sockopt::socket_protocol(&socket)?;
         if speaks != Some(ipproto::TCP) && speaks != Some(ipproto::UDP) {
             return no("it speaks neither TCP nor UDP");

@@ -63,6 +63,26 @@ async fn a_port_in_this_network_is_for_its_user_whatever_is_said_of_the_run() {
 }
 
 #[tokio::test]
+async fn in_this_network_no_port_is_taken_but_the_proxys() {
+    let everywhere = || Blocking::bind("0.0.0.0:0").unwrap();
+    for (what, sockets) in [
+        ("nothing", vec![]),
+        ("two proxies", vec![listener(), listener()]),
+        ("a host's port alone", vec![everywhere()]),
+        ("a host's port too", vec![listener(), everywhere()]),
+    ] {
+        let sockets = sockets.into_iter().map(OwnedFd::from).collect();
+        let refused = Ports::handed_over(sockets, true, me()).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput, "{what}");
+    }
+    // Where the tests may have that port.
+    if let Ok(questions) = UdpSocket::bind("127.0.0.1:53") {
+        let sockets = vec![listener().into(), questions.into()];
+        assert!(Ports::handed_over(sockets, true, me()).await.is_err());
+    }
+}
+
+#[tokio::test]
 async fn whoever_keeps_a_copy_and_makes_it_block_holds_up_nobody() {
     let socket = listener();
     let address = socket.local_addr().unwrap();
