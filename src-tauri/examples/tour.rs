@@ -108,6 +108,22 @@ fn main() {
         checks: checks(),
     });
     picture("health");
+    desktop.click_on("Stop key", "link", SOON).unwrap();
+    picture("stop-key");
+    desktop
+        .click_on("Choose another key", "push button", SOON)
+        .unwrap();
+    desktop.key("shift+k").unwrap();
+    picture("stop-key-refused");
+    desktop.key("super+F12").unwrap();
+    picture("stop-key-tried");
+    desktop.key("super+F12").unwrap();
+    picture("stop-key-heard");
+    authority.say(&ToSurface::State(SurfaceState {
+        hotkey: Some("Hyper+Nonsense".into()),
+        ..SurfaceState::default()
+    }));
+    picture("stop-key-broken");
     desktop.click(1266, 14).unwrap();
     picture("tray");
     desktop.key("Escape").unwrap();

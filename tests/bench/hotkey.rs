@@ -132,7 +132,11 @@ fn switches(process: &Path, name: &str) -> io::Result<u64> {
 fn resume(desktop: &Desktop, authority: &mut Authority) -> io::Result<()> {
     let from = authority.screen().len();
     let program = countersign_testkit::programs::built("countersign")?;
-    let mut asks = desktop.command(program).arg("resume").spawn()?;
+    let mut asks = desktop
+        .command(program)
+        .arg("resume")
+        .stdout(std::process::Stdio::null())
+        .spawn()?;
     authority.approve(from)?;
     if asks.wait()?.success() {
         Ok(())
