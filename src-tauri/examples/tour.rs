@@ -188,6 +188,7 @@ fn entries() -> Vec<TimelineEntry> {
         bytes_received: 5_120,
         duration_ms: 84,
         body_digest: None,
+        tokens: None,
     };
     let mut read = trash();
     read.action.effects = countersign_model::Effects::of(&[countersign_model::Effect::Read]);

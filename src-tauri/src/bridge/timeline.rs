@@ -6,7 +6,7 @@ use super::view::{
 };
 use countersign_model::{
     Answer, Approval, Decision, Event, Foreign, Outcome, ReasonCode, Requested, Settled,
-    StopTrigger, SurfaceKind, Verdict,
+    StopTrigger, SurfaceKind, Tokens, Verdict,
 };
 use countersign_protocol::surface::{self, TimelineEntry};
 
@@ -328,6 +328,9 @@ fn request_sections(r: &Requested, settled: Option<&Settled>) -> Vec<SectionView
     if let Some(settled) = settled {
         data.push(line("Bytes sent", settled.bytes_sent.to_string()));
         data.push(line("Bytes received", settled.bytes_received.to_string()));
+        if let Some(Tokens { input, output }) = settled.tokens {
+            data.push(line("Tokens", format!("{input} asked, {output} answered")));
+        }
     }
     if let Some(exact) = r.exact {
         data.push(line("Exact request, SHA-256", exact.to_string()));

@@ -121,6 +121,7 @@ impl Broker {
             bytes_received: 0,
             duration_ms: 0,
             body_digest: None,
+            tokens: None,
         });
     }
 

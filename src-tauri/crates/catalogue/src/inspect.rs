@@ -6,7 +6,7 @@
 
 use crate::body::Fault;
 use crate::judgement::{Facts, Judgement};
-use crate::{github, gmail, slack};
+use crate::{github, gmail, models, slack};
 use countersign_model::Effects;
 
 /// One inspector.
@@ -32,8 +32,13 @@ impl Inspector {
 
 /// The inspector of this name.
 pub(crate) fn inspector(name: &str) -> Option<&'static Inspector> {
-    [gmail::INSPECTORS, github::INSPECTORS, slack::INSPECTORS]
-        .into_iter()
-        .flatten()
-        .find(|inspector| inspector.name == name)
+    [
+        gmail::INSPECTORS,
+        github::INSPECTORS,
+        slack::INSPECTORS,
+        models::INSPECTORS,
+    ]
+    .into_iter()
+    .flatten()
+    .find(|inspector| inspector.name == name)
 }

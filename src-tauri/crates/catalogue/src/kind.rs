@@ -12,8 +12,8 @@ pub struct Kind {
     pub provider: &'static str,
     /// Its hosts, exact. A host that several products share is not among them.
     pub hosts: &'static [&'static str],
-    /// How the credential is presented. Never a variant that holds text.
-    pub credential: CredentialKind,
+    /// How the credential is presented.
+    pub credential: Presentation,
     /// OAuth 2: where access tokens are refreshed.
     pub token_url: Option<&'static str>,
     /// Token endpoints as (host, path). The gateway answers a POST to one of
@@ -27,12 +27,77 @@ pub struct Kind {
     /// besides [`VOLATILE_HEADERS`]. They are left out when two requests are
     /// compared as questions, never when one is bound to a permit.
     pub volatile_headers: &'static [&'static str],
-    /// Environment variables that a run finds in place of the credential, with
-    /// values of the shape that clients check for, and plainly not real. They
-    /// open nothing: the gateway removes them and adds the credential.
-    pub placeholders: &'static [(&'static str, &'static str)],
+    /// Whether its replies say how many tokens they cost.
+    pub costs_tokens: bool,
+    /// What a run finds in place of the credential, in its environment.
+    pub placeholders: &'static [Placeholder],
     /// Files that a run finds in place of the credential.
     pub placeholder_files: &'static [PlaceholderFile],
+}
+
+/// How a kind's credential is presented: a [`CredentialKind`] as constants can
+/// hold it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presentation {
+    /// [`CredentialKind::Bearer`]
+    Bearer,
+    /// [`CredentialKind::Header`]
+    Header(&'static str),
+    /// [`CredentialKind::Oauth2`]
+    Oauth2,
+    /// [`CredentialKind::None`]
+    None,
+}
+
+impl Presentation {
+    /// As an account has it.
+    #[must_use]
+    pub fn kind(self) -> CredentialKind {
+        match self {
+            Self::Bearer => CredentialKind::Bearer,
+            Self::Header(name) => CredentialKind::Header(name.to_owned()),
+            Self::Oauth2 => CredentialKind::Oauth2,
+            Self::None => CredentialKind::None,
+        }
+    }
+}
+
+/// An environment variable that stands in for a credential: of the shape that
+/// clients check for, and plainly not real. It opens nothing: the gateway
+/// removes it from what a client sends, and adds the credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placeholder {
+    /// Its name.
+    pub variable: &'static str,
+    /// Its value.
+    pub value: &'static str,
+    /// Only where the account's credential is presented like this: some clients
+    /// choose by it what they send.
+    pub only: Option<Presentation>,
+}
+
+impl Placeholder {
+    /// Whether an account's run gets it.
+    #[must_use]
+    pub fn is_for(&self, credential: &CredentialKind) -> bool {
+        self.only.is_none_or(|only| only.kind() == *credential)
+    }
+}
+
+const fn instead(variable: &'static str, value: &'static str) -> Placeholder {
+    Placeholder {
+        variable,
+        value,
+        only: None,
+    }
+}
+
+const fn only(presented: Presentation, variable: &'static str, value: &'static str) -> Placeholder {
+    Placeholder {
+        variable,
+        value,
+        only: Some(presented),
+    }
 }
 
 /// A file that stands in for a credential, so that clients start at all.
@@ -66,12 +131,13 @@ const SITE: Kind = Kind {
     name: "",
     provider: "http",
     hosts: &[],
-    credential: CredentialKind::None,
+    credential: Presentation::None,
     token_url: None,
     token_endpoints: &[],
     token_hosts: &[],
     forward_headers: &[],
     volatile_headers: &[],
+    costs_tokens: false,
     placeholders: &[],
     placeholder_files: &[],
 };
@@ -83,7 +149,7 @@ static KINDS: &[Kind] = &[
         // Not www.googleapis.com, which also answers for Gmail: it is every
         // other Google product's host too, and the credential would reach them.
         hosts: &["gmail.googleapis.com"],
-        credential: CredentialKind::Oauth2,
+        credential: Presentation::Oauth2,
         token_url: Some("https://oauth2.googleapis.com/token"),
         token_endpoints: &[
             ("oauth2.googleapis.com", "/token"),
@@ -98,6 +164,7 @@ static KINDS: &[Kind] = &[
             "x-upload-content-type",
         ],
         volatile_headers: &["x-goog-api-client"],
+        costs_tokens: false,
         placeholders: &[],
         placeholder_files: &[PlaceholderFile {
             variable: "GOOGLE_APPLICATION_CREDENTIALS",
@@ -109,11 +176,11 @@ static KINDS: &[Kind] = &[
         name: "github",
         provider: "github",
         hosts: &["api.github.com", "uploads.github.com"],
-        credential: CredentialKind::Bearer,
+        credential: Presentation::Bearer,
         forward_headers: &["x-github-api-version", "x-github-next-global-id"],
         placeholders: &[
-            ("GH_TOKEN", "countersign-placeholder"),
-            ("GITHUB_TOKEN", "countersign-placeholder"),
+            instead("GH_TOKEN", "countersign-placeholder"),
+            instead("GITHUB_TOKEN", "countersign-placeholder"),
         ],
         ..SITE
     },
@@ -122,11 +189,86 @@ static KINDS: &[Kind] = &[
         provider: "slack",
         // Not *.slack.com: workspaces and hooks live there.
         hosts: &["slack.com", "www.slack.com", "files.slack.com"],
-        credential: CredentialKind::Bearer,
+        credential: Presentation::Bearer,
         placeholders: &[
-            ("SLACK_BOT_TOKEN", "xoxb-countersign-placeholder"),
-            ("SLACK_TOKEN", "xoxb-countersign-placeholder"),
+            instead("SLACK_BOT_TOKEN", "xoxb-countersign-placeholder"),
+            instead("SLACK_TOKEN", "xoxb-countersign-placeholder"),
         ],
+        ..SITE
+    },
+    Kind {
+        name: "anthropic",
+        provider: "anthropic",
+        hosts: &["api.anthropic.com"],
+        // An API key. The token of a subscription (`claude setup-token`) is a
+        // bearer: such an account says credential = "bearer".
+        credential: Presentation::Header("x-api-key"),
+        token_endpoints: &[
+            ("console.anthropic.com", "/v1/oauth/token"),
+            ("platform.claude.com", "/v1/oauth/token"),
+        ],
+        token_hosts: &["console.anthropic.com", "platform.claude.com"],
+        forward_headers: &["anthropic-beta", "anthropic-version", "x-app"],
+        costs_tokens: true,
+        placeholders: &[
+            only(
+                Presentation::Header("x-api-key"),
+                "ANTHROPIC_API_KEY",
+                "sk-ant-api03-countersign-placeholder",
+            ),
+            only(
+                Presentation::Bearer,
+                "CLAUDE_CODE_OAUTH_TOKEN",
+                "sk-ant-oat01-countersign-placeholder",
+            ),
+        ],
+        ..SITE
+    },
+    Kind {
+        name: "openai",
+        provider: "openai",
+        hosts: &["api.openai.com"],
+        credential: Presentation::Bearer,
+        token_endpoints: &[("auth.openai.com", "/oauth/token")],
+        token_hosts: &["auth.openai.com"],
+        forward_headers: &[
+            "openai-beta",
+            "openai-organization",
+            "openai-project",
+            "originator",
+        ],
+        costs_tokens: true,
+        placeholders: &[
+            instead("OPENAI_API_KEY", "sk-countersign-placeholder"),
+            instead("CODEX_API_KEY", "sk-countersign-placeholder"),
+        ],
+        ..SITE
+    },
+    Kind {
+        name: "google-ai",
+        provider: "google-ai",
+        hosts: &["generativelanguage.googleapis.com"],
+        credential: Presentation::Header("x-goog-api-key"),
+        forward_headers: &["x-goog-api-client"],
+        volatile_headers: &["x-goog-api-client"],
+        costs_tokens: true,
+        placeholders: &[
+            instead("GEMINI_API_KEY", "countersign-placeholder"),
+            instead("GOOGLE_API_KEY", "countersign-placeholder"),
+        ],
+        ..SITE
+    },
+    Kind {
+        name: "openrouter",
+        provider: "openrouter",
+        hosts: &["openrouter.ai"],
+        credential: Presentation::Bearer,
+        forward_headers: &["http-referer", "x-title"],
+        costs_tokens: true,
+        placeholders: &[instead(
+            "OPENROUTER_API_KEY",
+            "sk-or-v1-countersign-placeholder",
+        )],
         ..SITE
     },
     Kind {
@@ -215,7 +357,7 @@ mod tests {
     #[test]
     fn placeholders_are_plainly_not_real() {
         for kind in kinds() {
-            let variables = kind.placeholders.iter().map(|(_, value)| *value);
+            let variables = kind.placeholders.iter().map(|each| each.value);
             let files = kind.placeholder_files.iter().map(|file| file.content);
             for text in variables.chain(files) {
                 assert!(text.contains("countersign-placeholder"), "{text}");

@@ -40,6 +40,7 @@ mod inspect;
 mod judgement;
 mod kind;
 mod known;
+mod models;
 mod path;
 mod plain;
 mod preview;
@@ -56,6 +57,6 @@ mod tests;
 mod verbs;
 mod words;
 
-pub use kind::{Kind, PlaceholderFile, VOLATILE_HEADERS, kind, kinds};
+pub use kind::{Kind, Placeholder, PlaceholderFile, Presentation, VOLATILE_HEADERS, kind, kinds};
 pub use recognise::{Explanation, Recognised, explain, id, needs_body, recognise};
 pub use request::{BodyView, RequestView};

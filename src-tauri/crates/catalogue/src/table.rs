@@ -16,7 +16,7 @@
 use crate::inspect::{Inspector, inspector};
 use crate::judgement::{Facts, Judgement};
 use crate::path::{Params, Segments, Template};
-use crate::{github, gmail, slack};
+use crate::{github, gmail, models, slack};
 use countersign_model::{Effect, Effects};
 use std::cmp::Ordering;
 use std::sync::OnceLock;
@@ -194,7 +194,15 @@ pub(crate) struct Found {
 
 /// Every table.
 pub(crate) fn tables() -> &'static [&'static Table] {
-    static ALL: [&Table; 3] = [&gmail::TABLE, &github::TABLE, &slack::TABLE];
+    static ALL: [&Table; 7] = [
+        &gmail::TABLE,
+        &github::TABLE,
+        &slack::TABLE,
+        &models::ANTHROPIC,
+        &models::OPENAI,
+        &models::GOOGLE_AI,
+        &models::OPENROUTER,
+    ];
     &ALL
 }
 

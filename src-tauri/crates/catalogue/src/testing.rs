@@ -13,7 +13,7 @@ pub(crate) fn account(provider: &str, host: &str) -> Account {
         port: 443,
         environment: Environment::default(),
         tags: vec![],
-        credential: known.map_or(CredentialKind::Bearer, |k| k.credential.clone()),
+        credential: known.map_or(CredentialKind::Bearer, |k| k.credential.kind()),
         connect_to: None,
         ca_pem: None,
         plaintext: false,

@@ -3,7 +3,7 @@
 use crate::command;
 use crate::serve;
 use clap::{Args, Parser, Subcommand};
-use countersign_model::{AccountId, AgentId, Decision, Effect, RequestId};
+use countersign_model::{AccountId, AgentId, Decision, Effect, Recipe, RequestId};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -154,6 +154,9 @@ pub(crate) enum Agent {
         /// Accounts it may use
         #[arg(long = "account", value_name = "ACCOUNT")]
         accounts: Vec<AccountId>,
+        /// What it is: claude, codex, gemini, opencode or openclaw
+        #[arg(long)]
+        recipe: Option<Recipe>,
     },
     /// All agents in force
     List,

@@ -2,6 +2,7 @@
 //! in one folder; otherwise they lie where the platform puts them. The runtime
 //! folder is the user's, whatever the home: one authority per user.
 
+use countersign_model::AgentId;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -103,6 +104,10 @@ impl Home {
     }
     pub(crate) fn runs(&self) -> PathBuf {
         self.runtime.join("runs")
+    }
+    /// What one agent keeps between its runs.
+    pub(crate) fn kept(&self, agent: &AgentId) -> PathBuf {
+        self.state.join("agents").join(agent.as_str())
     }
     /// What no agent may see.
     pub(crate) fn hidden(&self) -> Vec<PathBuf> {

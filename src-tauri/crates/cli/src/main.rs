@@ -6,6 +6,7 @@ mod command;
 mod exit;
 mod handover;
 mod home;
+mod recipe;
 mod say;
 mod serve;
 

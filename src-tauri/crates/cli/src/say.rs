@@ -6,7 +6,9 @@
 )]
 
 use crate::serve::Authority;
-use countersign_model::{AgentId, Assurance, Decision, Event, Foreign, Outcome, Timestamp};
+use countersign_model::{
+    AccountId, AgentId, Assurance, Decision, Event, Foreign, Outcome, Timestamp, Tokens,
+};
 use countersign_protocol::control::{Loopback, Status, WaitingView};
 use countersign_protocol::health::{Check, CheckState};
 use countersign_protocol::surface::{
@@ -28,6 +30,28 @@ const WHOLE: usize = 1 << 24;
 /// The wall clock.
 pub(crate) fn now() -> Timestamp {
     countersign_broker::Clock::wall(&countersign_broker::SystemClock)
+}
+
+/// Accounts that can do nothing yet.
+pub(crate) fn without_credential(accounts: &[AccountId]) {
+    for account in accounts {
+        eprintln!(
+            "countersign: the account {account} has no credential yet; store it with: countersign credential set {account}"
+        );
+    }
+}
+
+/// What an agent begins with.
+pub(crate) fn taken_over(names: &[String]) {
+    eprintln!(
+        "The agent keeps a configuration folder of its own now. Taken over once, without credentials: {}",
+        names.join(", ")
+    );
+}
+
+/// A sentence that is neither a result nor a problem, to standard error.
+pub(crate) fn notice(sentence: &str) {
+    eprintln!("{sentence}");
 }
 
 /// Something went wrong.
@@ -446,7 +470,7 @@ fn entry_words(entry: &TimelineEntry) -> String {
             let outcome = match (&entry.settled, r.decision) {
                 (_, Decision::Deny) => String::new(),
                 (None, _) => " → outcome unknown".into(),
-                (Some(s), _) => format!(" → {}", outcome(&s.outcome)),
+                (Some(s), _) => format!(" → {}{}", outcome(&s.outcome), tokens(s.tokens)),
             };
             format!("{}  {}{place}: {what}  {how}{outcome}", r.request, r.agent)
         }
@@ -479,6 +503,12 @@ fn entry_words(entry: &TimelineEntry) -> String {
             None => what.clone(),
         },
     }
+}
+
+fn tokens(tokens: Option<Tokens>) -> String {
+    tokens.map_or_else(String::new, |Tokens { input, output }| {
+        format!(", {input} tokens asked and {output} answered")
+    })
 }
 
 fn outcome(outcome: &Outcome) -> String {

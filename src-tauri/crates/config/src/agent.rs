@@ -4,7 +4,7 @@ use crate::parse::Limits;
 use crate::problem::Problems;
 use crate::section::{Section, closest};
 use crate::values;
-use countersign_model::{AccountId, Agent, AgentId};
+use countersign_model::{AccountId, Agent, AgentId, Recipe};
 use std::collections::BTreeSet;
 
 /// Reads one agent. The places say where in the text each of its accounts was
@@ -41,12 +41,24 @@ pub(crate) fn read(
         .into_iter()
         .filter_map(|group| values::label(group, "a group", problems))
         .collect();
+    let recipe = section.string("recipe", 64, problems).and_then(|text| {
+        match text.value.parse::<Recipe>() {
+            Ok(recipe) => Some(recipe),
+            Err(expected) => {
+                problems.at(text.at, format!("{expected}, found {}", text.shown()));
+                None
+            }
+        }
+    });
     section.finish(problems);
     (
         Agent {
             id,
             groups,
             accounts,
+            recipe,
+            ports: Vec::new(),
+            host_ports: Vec::new(),
         },
         places,
     )

@@ -4,7 +4,7 @@
 //! The result is not checked beyond being TOML: [`parse`](crate::parse) says
 //! what is wrong with it, before the human is asked to accept it.
 
-use countersign_model::{AccountId, AgentId, Foreign, Hotkey};
+use countersign_model::{AccountId, AgentId, Foreign, Hotkey, Recipe};
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value};
 
 /// Why a change cannot be made.
@@ -39,14 +39,22 @@ pub struct NewAccount {
     pub ca: Option<String>,
 }
 
-/// Adds an agent with these accounts.
+/// Adds an agent with these accounts, and a recipe if it has one.
 ///
 /// # Errors
 /// `Exists`, `Unreadable`.
-pub fn add_agent(text: &str, agent: &AgentId, accounts: &[AccountId]) -> Result<String, EditError> {
+pub fn add_agent(
+    text: &str,
+    agent: &AgentId,
+    accounts: &[AccountId],
+    recipe: Option<Recipe>,
+) -> Result<String, EditError> {
     let mut document = document(text)?;
     let mut entry = Table::new();
     entry.insert("accounts", array(accounts.iter().map(AccountId::as_str)));
+    if let Some(recipe) = recipe {
+        entry.insert("recipe", toml_edit::value(recipe.word()));
+    }
     insert(&mut document, "agents", agent.as_str(), entry)?;
     Ok(document.to_string())
 }

@@ -135,6 +135,9 @@ fn agent_facts(agent: &Agent, config: &Config, facts: &mut Facts) {
         id,
         groups,
         accounts,
+        recipe,
+        ports,
+        host_ports,
     } = agent;
     let mut about = About {
         topic: Topic::Agent,
@@ -164,6 +167,39 @@ fn agent_facts(agent: &Agent, config: &Config, facts: &mut Facts) {
             group,
             format!("agent {id} is now in group {group}"),
             format!("agent {id} is no longer in group {group}"),
+        );
+    }
+    if let Some(recipe) = recipe {
+        about.add(
+            Some((2, "")),
+            recipe.word().to_owned(),
+            format!(
+                "agent {id} runs by the recipe {recipe}: a private configuration folder that its \
+                 runs share, its own sandbox and updater switched off"
+            ),
+            format!("agent {id} no longer runs by the recipe {recipe}"),
+        );
+    }
+    for port in ports {
+        about.member(
+            3,
+            &format!("{port:05}"),
+            format!(
+                "agent {id}: port {port} of its runs can be reached at 127.0.0.1:{port} of this \
+                 machine, by every program on it"
+            ),
+            format!("agent {id}: port {port} of its runs is no longer shown on this machine"),
+        );
+    }
+    for port in host_ports {
+        about.member(
+            4,
+            &format!("{port:05}"),
+            format!(
+                "WIDENING: agent {id} reaches 127.0.0.1:{port} of this machine and whatever \
+                 answers there, neither asked nor recorded request by request"
+            ),
+            format!("agent {id} no longer reaches port {port} of this machine"),
         );
     }
 }

@@ -50,6 +50,7 @@ stop = "Ctrl+Alt+Shift+Escape"
             &text,
             &"coder".parse().unwrap(),
             std::slice::from_ref(&forum),
+            None,
         )
         .unwrap();
         for kept in [
@@ -101,7 +102,7 @@ stop = "Ctrl+Alt+Shift+Escape"
 
     #[test]
     fn an_edit_of_an_empty_file_works() {
-        let text = edit::add_agent("", &"a".parse().unwrap(), &[]).unwrap();
+        let text = edit::add_agent("", &"a".parse().unwrap(), &[], None).unwrap();
         assert_eq!(text, "[agents.a]\naccounts = []\n");
     }
 
@@ -112,7 +113,7 @@ stop = "Ctrl+Alt+Shift+Escape"
             "mail".parse().unwrap(),
             "none".parse().unwrap(),
         );
-        let exists = edit::add_agent(BEFORE, &bot, &[]).unwrap_err();
+        let exists = edit::add_agent(BEFORE, &bot, &[], None).unwrap_err();
         assert_eq!(
             exists.to_string(),
             "[agents.inbox-bot] is already in countersign.toml"
@@ -136,7 +137,7 @@ stop = "Ctrl+Alt+Shift+Escape"
             Err(EditError::Unreadable(_))
         ));
         assert!(matches!(
-            edit::add_agent("agents = 1", &bot, &[]),
+            edit::add_agent("agents = 1", &bot, &[], None),
             Err(EditError::Unreadable(_))
         ));
     }

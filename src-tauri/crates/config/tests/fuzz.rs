@@ -66,7 +66,7 @@ mod tests {
         let agent: AgentId = "new".parse().unwrap();
         let account: AccountId = "mail".parse().unwrap();
         let edits = [
-            edit::add_agent(text, &agent, std::slice::from_ref(&account)),
+            edit::add_agent(text, &agent, std::slice::from_ref(&account), None),
             edit::remove_agent(text, &"a".parse().unwrap()),
             edit::add_account(text, &account, &edit::NewAccount::default()),
             edit::remove_account(text, &account),

@@ -1,7 +1,7 @@
 //! `launch KEY=VALUE… -- COMMAND…`: a run, started as `countersign run` would.
 
 use countersign_containment::{
-    HandOver, Limits, RunSpec, Running, harden_self, platform, uncontained,
+    HandOver, Limits, OwnFile, OwnFolder, RunSpec, Running, harden_self, platform, uncontained,
 };
 use std::error::Error;
 use std::io::{self, Read, Write};
@@ -12,7 +12,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Keys: `folder`, `gateway`, `ca` (a file), `hidden`, `read-only`,
-/// `placeholder` (NAME=VALUE), `processes`, `host-port`, `uncontained`, `port` (`served`, as
+/// `placeholder` (NAME=VALUE), `own` (KEPT:BELOW), `file` (PATH:CONTENT), `processes`,
+/// `host-port`, `uncontained`, `port` (`served`, as
 /// it is by itself; `closed`; `failed`: it cannot be handed over; or a file: it is
 /// served once that exists), and `kill-when` (a file: the run is killed once it
 /// exists) with `report` (a file for the milliseconds that this took).
@@ -30,6 +31,8 @@ pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode
         hidden: Vec::new(),
         read_only: Vec::new(),
         ports: Vec::new(),
+        own: Vec::new(),
+        files: Vec::new(),
     };
     let (mut contained, mut kill_when, mut report) = (true, None, None);
     let mut port = "served".to_owned();
@@ -45,6 +48,20 @@ pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode
             "placeholder" => {
                 let (name, value) = value.split_once('=').ok_or("NAME=VALUE expected")?;
                 spec.placeholders.push((name.into(), value.into()));
+            }
+            "own" => {
+                let (kept, below_home) = value.split_once(':').ok_or("KEPT:BELOW expected")?;
+                spec.own.push(OwnFolder {
+                    kept: kept.into(),
+                    below_home: below_home.into(),
+                });
+            }
+            "file" => {
+                let (path, content) = value.split_once(':').ok_or("PATH:CONTENT expected")?;
+                spec.files.push(OwnFile {
+                    path: path.into(),
+                    content: content.into(),
+                });
             }
             "processes" => spec.limits.processes = value.parse()?,
             "uncontained" => contained = false,

@@ -12,7 +12,7 @@ use crate::terminal::{self, Inner, Outer};
 use crate::walk::walk;
 use crate::{
     Containment, ContainmentError, Exit, HandOver, ProcessTree, RunSpec, Running, Support, fence,
-    filter, git, init, network, trust,
+    filter, git, init, network, own, trust,
 };
 use rustix::event::Timespec;
 use rustix::fd::{AsFd, OwnedFd};
@@ -110,6 +110,7 @@ impl Launch {
         if spec.argv.is_empty() {
             return Err(ContainmentError::Spec("there is no command to run"));
         }
+        own::check(&spec.own, &spec.files).map_err(ContainmentError::Spec)?;
         let certificates = trust::certificates(&spec.ca_pem)
             .ok_or(ContainmentError::Spec("the run's CA is no PEM certificate"))?;
 
@@ -147,6 +148,8 @@ impl Launch {
             folder: &folder,
             found: &found,
             read_only: &read_only,
+            own: &spec.own,
+            files: &spec.files,
             program: &spec.program,
             gateway: &spec.gateway,
             ask: spec.ask.as_deref(),

@@ -42,7 +42,11 @@ pub fn explain(spec: &RunSpec) -> Result<Vec<String>, ContainmentError> {
         lines.push(format!("It reads {}.", places.readable(path)?.display()));
     }
     lines.extend([
-        format!("Its home folder {} is empty, and is gone when the run ends.", owner.home.display()),
+        format!(
+            "Its home folder {} is empty{}, and is gone when the run ends.",
+            owner.home.display(),
+            kept(spec)
+        ),
         "It sees none of your keys, tokens, keyrings, browser profiles or histories, and nothing of Countersign's."
             .to_owned(),
         "It reaches no session bus, display, SSH agent, container engine or other socket of yours.".to_owned(),
@@ -63,6 +67,22 @@ pub fn explain(spec: &RunSpec) -> Result<Vec<String>, ContainmentError> {
     Ok(lines)
 }
 
+/// What of the home folder is not.
+fn kept(spec: &RunSpec) -> String {
+    let names: Vec<String> = spec
+        .own
+        .iter()
+        .map(|own| format!("~/{}", own.below_home.display()))
+        .collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(
+        " but for {}, which is the agent's own and kept for its next run",
+        names.join(", ")
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +100,8 @@ mod tests {
             hidden: Vec::new(),
             read_only: Vec::new(),
             ports: Vec::new(),
+            own: Vec::new(),
+            files: Vec::new(),
         }
     }
 

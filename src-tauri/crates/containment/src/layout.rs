@@ -10,6 +10,7 @@ use crate::git::Repository;
 use crate::places::{Owner, Places};
 use crate::session::memory_file;
 use crate::walk::{Found, walk};
+use crate::{OwnFile, OwnFolder};
 use rustix::fd::{AsRawFd, OwnedFd};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -93,6 +94,9 @@ pub(crate) struct Plan<'a> {
     pub(crate) found: &'a Found,
     /// More folders to read, checked.
     pub(crate) read_only: &'a [PathBuf],
+    /// Kept folders and made files, checked.
+    pub(crate) own: &'a [OwnFolder],
+    pub(crate) files: &'a [OwnFile],
     pub(crate) program: &'a Path,
     pub(crate) gateway: &'a Path,
     pub(crate) ask: Option<&'a Path>,
@@ -283,6 +287,10 @@ impl Layout {
         for path in plan.read_only {
             self.show(path);
         }
+        for own in plan.own {
+            let seen = plan.owner.home.join(&own.below_home);
+            self.bind("--bind", &own.kept, &seen);
+        }
     }
 
     fn working_folder(&mut self, plan: &Plan<'_>) -> io::Result<()> {
@@ -337,7 +345,11 @@ impl Layout {
             self.bind("--ro-bind", ask, Path::new(ASK));
         }
         self.lay(Path::new(CA_PEM), plan.ca_pem.as_bytes())?;
-        self.lay(Path::new(CA_JKS), plan.ca_jks)
+        self.lay(Path::new(CA_JKS), plan.ca_jks)?;
+        for file in plan.files {
+            self.lay(&file.path, file.content.as_bytes())?;
+        }
+        Ok(())
     }
 
     fn add(&mut self, words: &[impl AsRef<OsStr>]) {

@@ -14,6 +14,7 @@
 //! | `walk` | what lies in a folder that a run has to know of |
 //! | `whereabouts` | one name for a folder, whatever leads there |
 //! | `places` | secret places, tool chains, which working folders are refused |
+//! | `own` | what an agent keeps between its runs |
 //! | `environment`, `git`, `trust` | variables, git's settings, the run's CA as files |
 //! | `bundles` | the CAs that programs bring along, over which it is laid |
 //! | `calls`, `filter` | the system calls that a run may make, and with which arguments |
@@ -55,6 +56,7 @@ pub mod init;
 mod layout;
 #[cfg(target_os = "linux")]
 pub mod network;
+mod own;
 #[cfg(unix)]
 mod places;
 #[cfg(unix)]
@@ -89,7 +91,7 @@ pub use running::{ProcessTree, Running};
 pub use session::harden_self;
 #[cfg(unix)]
 pub use spec::HandOver;
-pub use spec::{Containment, ContainmentError, Exit, Limits, RunSpec, Support};
+pub use spec::{Containment, ContainmentError, Exit, Limits, OwnFile, OwnFolder, RunSpec, Support};
 #[cfg(unix)]
 pub use uncontained::uncontained;
 #[cfg(unix)]

@@ -38,6 +38,29 @@ pub struct RunSpec {
     /// sites' hosts, by programs that know nothing of proxies. Contained runs
     /// only; those that the run's network itself needs are left out.
     pub ports: Vec<u16>,
+    /// Folders of the agent's own, writable in the run's home, and kept.
+    pub own: Vec<OwnFolder>,
+    /// Files that the run finds, read-only, and nobody else has.
+    pub files: Vec<OwnFile>,
+}
+
+/// A folder of the agent's own: it outlives its runs, and nothing else of the
+/// user's looks into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnFolder {
+    /// Where it is kept.
+    pub kept: PathBuf,
+    /// Where the run finds it: below the home folder, without `..`.
+    pub below_home: PathBuf,
+}
+
+/// A file that is made for the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnFile {
+    /// Where the run finds it, absolute.
+    pub path: PathBuf,
+    /// What is in it.
+    pub content: String,
 }
 
 /// What a run may use up. They are `setrlimit(2)` limits, lowered to the

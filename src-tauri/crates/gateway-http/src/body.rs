@@ -8,14 +8,14 @@ use crate::spool::{self, Spooled};
 use crate::wire::NoBody;
 use bytes::{Bytes, BytesMut};
 use countersign_broker::Countersigner;
-use countersign_model::Digest;
+use countersign_model::{Digest, Tokens};
 use flate2::write::{GzDecoder, ZlibDecoder};
 use http_body::{Frame, SizeHint};
 use sha2::{Digest as _, Sha256};
 use std::io::Write;
 use std::pin::Pin;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -206,6 +206,8 @@ pub(crate) struct Progress {
     pub(crate) digest: OnceLock<Digest>,
     /// Why a streamed request body did not come whole from the agent.
     pub(crate) broken: OnceLock<NoBody>,
+    /// What the reply cost, as far as it says so; only for models.
+    pub(crate) tokens: Mutex<Option<Tokens>>,
 }
 
 /// The body of an upstream request.

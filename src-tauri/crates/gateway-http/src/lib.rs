@@ -60,6 +60,7 @@ mod send;
 mod settle;
 mod spool;
 mod tls;
+mod tokens;
 mod transparent;
 mod two;
 mod upstream;

@@ -8,6 +8,7 @@
 use crate::agent::Writer;
 use crate::body::Progress;
 use crate::scrub::{Needles, Scrubber};
+use crate::tokens::Meter;
 use crate::upstream::{Exchange, Failed};
 use crate::wire::{write_fields, write_status};
 use bytes::{Bytes, BytesMut};
@@ -15,6 +16,7 @@ use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use std::future::poll_fn;
 use std::io::Write as _;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
@@ -63,6 +65,8 @@ pub(crate) struct Side {
     pub(crate) http_11: bool,
     pub(crate) keep_alive: bool,
     pub(crate) idle: Duration,
+    /// Whether the service says in its replies how many tokens they cost.
+    pub(crate) costs_tokens: bool,
 }
 
 /// Passes the reply on. `Ok(true)`: whole, and the connection may be kept.
@@ -132,6 +136,7 @@ pub(crate) async fn deliver(
             Out::new(writer, buffer, Some(head), framing, side.idle, progress)
         }
     };
+    out.meter = side.costs_tokens.then(Meter::default);
     let mut scrub = Scrubber::new(needles.clone());
     loop {
         let ready = poll_fn(|cx| Poll::Ready(up.poll_piece(cx))).await;
@@ -198,6 +203,7 @@ struct Out<'a> {
     /// How long the agent may take to take a piece.
     patience: Duration,
     progress: &'a Progress,
+    meter: Option<Meter>,
 }
 
 impl<'a> Out<'a> {
@@ -216,12 +222,22 @@ impl<'a> Out<'a> {
             framing,
             patience,
             progress,
+            meter: None,
         }
     }
 
     async fn data(&mut self, bytes: Bytes) -> Result<(), Failed> {
         if bytes.is_empty() || self.framing == Framing::None {
             return Ok(());
+        }
+        if let Some(meter) = &mut self.meter {
+            meter.push(&bytes);
+            let tokens = meter.tokens();
+            *self
+                .progress
+                .tokens
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = tokens;
         }
         match self.to {
             Writer::One(_) => self.framing.write(&bytes, &mut self.buffer),

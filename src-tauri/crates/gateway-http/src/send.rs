@@ -119,6 +119,8 @@ async fn exchange<C: Countersigner>(
         http_11: head.http_11,
         keep_alive: head.keep_alive,
         idle: run.limits.idle_reply,
+        costs_tokens: countersign_catalogue::kind(&judged.account.provider.0)
+            .is_some_and(|kind| kind.costs_tokens),
     };
     let keep = reply::deliver(reply, &mut up, &needles, writer, side, progress).await?;
     run.upstreams.put_back(route(judged), up).await;
@@ -146,6 +148,7 @@ async fn upgrade<C: Countersigner>(
         http_11: head.http_11,
         keep_alive: false,
         idle: run.limits.idle_reply,
+        costs_tokens: false,
     };
     reply::deliver(reply, &mut up, &needles, writer, side, progress).await
 }

@@ -4,6 +4,7 @@ use crate::body::Progress;
 use crate::upstream::Failed;
 use countersign_broker::Countersigner;
 use countersign_model::{Outcome, ReasonCode, RequestId, Settled};
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -74,6 +75,11 @@ impl<'a, C: Countersigner> Afterwards<'a, C> {
             bytes_received: self.progress.received.load(Ordering::Relaxed),
             duration_ms: u64::try_from(self.released.elapsed().as_millis()).unwrap_or(u64::MAX),
             body_digest: self.progress.digest.get().copied().filter(|_| answered),
+            tokens: *self
+                .progress
+                .tokens
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
         });
     }
 }

@@ -142,6 +142,7 @@ fn settled(request: RequestId) -> AuditRecord {
         bytes_received: 2000,
         duration_ms: 120,
         body_digest: None,
+        tokens: None,
     });
     AuditRecord {
         version: 1,

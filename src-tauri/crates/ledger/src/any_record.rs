@@ -4,7 +4,7 @@ use countersign_model::{
     AccountId, Action, AgentId, Answer, Approval, Assurance, AuditRecord, CredentialVersion,
     Decision, Digest, Effect, Environment, Event, Foreign, InstallId, Objects, Outcome, Provider,
     QuestionId, ReasonCode, RequestId, Requested, RunFacts, RunId, Settled, StopTrigger,
-    SurfaceKind, Timestamp, Verdict, Words,
+    SurfaceKind, Timestamp, Tokens, Verdict, Words,
 };
 use proptest::option;
 use proptest::prelude::*;
@@ -208,9 +208,10 @@ fn settled() -> impl Strategy<Value = Event> {
         number(),
         number(),
         option::of(digest()),
+        option::of((number(), number()).prop_map(|(input, output)| Tokens { input, output })),
     )
         .prop_map(
-            |(request, outcome, bytes_sent, bytes_received, duration_ms, body_digest)| {
+            |(request, outcome, bytes_sent, bytes_received, duration_ms, body_digest, tokens)| {
                 Event::Settled(Settled {
                     request,
                     outcome,
@@ -218,6 +219,7 @@ fn settled() -> impl Strategy<Value = Event> {
                     bytes_received,
                     duration_ms,
                     body_digest,
+                    tokens,
                 })
             },
         )

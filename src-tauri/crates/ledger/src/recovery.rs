@@ -22,6 +22,7 @@ pub(crate) fn outcomes_unknown(state: &State, at: Timestamp) -> Vec<AuditRecord>
                 bytes_received: 0,
                 duration_ms: 0,
                 body_digest: None,
+                tokens: None,
             }),
         })
         .collect()

@@ -1,4 +1,4 @@
-use crate::{AccountId, AgentId, Digest, Effects};
+use crate::{AccountId, AgentId, Digest, Effects, Recipe};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -219,6 +219,12 @@ pub struct Agent {
     pub groups: Vec<String>,
     /// The accounts and sites that it was assigned.
     pub accounts: Vec<AccountId>,
+    /// How its runs are prepared, when it is an agent whose ways are known.
+    pub recipe: Option<Recipe>,
+    /// Ports of its runs that are shown on this machine's loopback.
+    pub ports: Vec<u16>,
+    /// Ports of this machine's loopback that its runs reach: a widening.
+    pub host_ports: Vec<u16>,
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod effects;
 mod exact;
 mod hotkey;
 mod ids;
+mod recipe;
 mod record;
 mod text;
 mod time;
@@ -31,8 +32,9 @@ pub use effects::{Effect, Effects};
 pub use exact::{BodyCommitment, CredentialVersion, Digest, ExactRequest, HeaderField, Scheme};
 pub use hotkey::{BadHotkey, Hotkey, Key, NamedKey};
 pub use ids::{AccountId, AgentId, BadId, CredentialId, InstallId, QuestionId, RequestId, RunId};
+pub use recipe::Recipe;
 pub use record::{
-    AuditRecord, Event, Outcome, Recorded, Requested, RunFacts, Settled, StopTrigger,
+    AuditRecord, Event, Outcome, Recorded, Requested, RunFacts, Settled, StopTrigger, Tokens,
 };
 pub use text::{Foreign, Span, Words};
 pub use time::Timestamp;

@@ -180,6 +180,19 @@ pub struct Settled {
     pub duration_ms: u64,
     /// Digest of a streamed request body that left whole.
     pub body_digest: Option<Digest>,
+    /// What a model's answer cost, as its service says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Tokens>,
+}
+
+/// The size of a question to a model and of its answer, in the service's own
+/// unit and by its own word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tokens {
+    /// Of what was asked, what the service had kept from before included.
+    pub input: u64,
+    /// Of what was answered.
+    pub output: u64,
 }
 
 /// What became of a request that was allowed.

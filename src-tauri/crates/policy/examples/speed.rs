@@ -29,6 +29,9 @@ fn main() {
         id: "inbox-bot".parse().unwrap(),
         groups: vec![],
         accounts: vec![account.id.clone()],
+        recipe: None,
+        ports: vec![],
+        host_ports: vec![],
     };
     let action = |effects: &[Effect], routine| Action {
         provider: account.provider.clone(),

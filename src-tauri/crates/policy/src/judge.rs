@@ -225,6 +225,9 @@ mod tests {
             id: "p1".parse().unwrap(),
             groups,
             accounts: vec![account().id],
+            recipe: None,
+            ports: vec![],
+            host_ports: vec![],
         }
     }
 

@@ -18,6 +18,9 @@ mod tests {
             id: "bot".parse().unwrap(),
             groups: vec!["coders".into()],
             accounts: vec!["acc".parse().unwrap()],
+            recipe: None,
+            ports: vec![],
+            host_ports: vec![],
         }
     }
 

@@ -7,7 +7,7 @@
 use crate::health::Check;
 use crate::surface::{RunView, StopView, TimelineEntry, TimelineFilter};
 use countersign_model::{
-    AccountId, AgentId, Assurance, CredentialVersion, Digest, Effects, Foreign, QuestionId,
+    AccountId, AgentId, Assurance, CredentialVersion, Digest, Effects, Foreign, QuestionId, Recipe,
     RequestId, RunId, StopTrigger, Timestamp, Words,
 };
 use serde::{Deserialize, Serialize};
@@ -217,10 +217,29 @@ pub struct RunBegun {
     pub placeholders: Vec<(String, String)>,
     /// Ports of its accounts' and sites' hosts.
     pub ports: Vec<u16>,
+    /// The same as files.
+    pub placeholder_files: Vec<PlaceholderFile>,
+    /// Accounts of the agent that have no credential yet.
+    pub without_credential: Vec<AccountId>,
+    /// How the agent's runs are prepared, by what was accepted.
+    pub recipe: Option<Recipe>,
+    /// The folder of what the agent keeps between its runs; nobody else's.
+    pub kept: String,
     /// Folders that the agent must not see: configuration, state, sockets.
     pub hidden: Vec<String>,
     /// Where it listens instead, if that was asked for.
     pub loopback: Option<Loopback>,
+}
+
+/// A file that stands in place of a credential.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceholderFile {
+    /// The variable that names it.
+    pub variable: String,
+    /// A name for it.
+    pub name: String,
+    /// What is in it.
+    pub content: String,
 }
 
 /// A run's gateway on loopback TCP.

@@ -4,6 +4,7 @@ mod fuzz;
 mod github;
 mod gmail;
 mod mail;
+mod models;
 mod plain;
 mod properties;
 mod slack;

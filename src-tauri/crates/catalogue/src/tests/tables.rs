@@ -118,7 +118,13 @@ fn get_alone_is_routine_exactly_where_the_table_says_read_and_nothing_else() {
 
 #[test]
 fn other_methods_change_something_unless_they_are_plainly_reads() {
-    let reads = ["markdown/render", "repos/generate-release-notes"];
+    let reads = [
+        "markdown/render",
+        "repos/generate-release-notes",
+        "messages/count-tokens",
+        "responses/count-tokens",
+        "models.countTokens",
+    ];
     for (provider, entry, _, method) in everything() {
         if method != "GET" && provider != "slack" {
             let only_reads = entry.effects.is_read_only();

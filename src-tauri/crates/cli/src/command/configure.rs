@@ -12,9 +12,11 @@ use countersign_protocol::control::{Ask, Reply};
 
 pub(crate) fn agent(what: Agent, json: bool) -> Result<(), Failure> {
     match what {
-        Agent::Add { name, accounts } => {
-            change(json, |text| edit::add_agent(text, &name, &accounts))
-        }
+        Agent::Add {
+            name,
+            accounts,
+            recipe,
+        } => change(json, |text| edit::add_agent(text, &name, &accounts, recipe)),
         Agent::Remove { name } => change(json, |text| edit::remove_agent(text, &name)),
         Agent::List => {
             let checked = on_disk()?;

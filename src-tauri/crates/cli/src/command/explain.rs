@@ -109,7 +109,7 @@ fn account_for(host: &str) -> Result<Account, Failure> {
         port: 443,
         environment: Environment::default(),
         tags: Vec::new(),
-        credential: kind.map_or(CredentialKind::None, |k| k.credential.clone()),
+        credential: kind.map_or(CredentialKind::None, |k| k.credential.kind()),
         connect_to: None,
         ca_pem: None,
         plaintext: false,

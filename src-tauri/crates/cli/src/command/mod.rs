@@ -8,4 +8,5 @@ pub(crate) mod desktop;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod ledger;
+mod propose;
 pub(crate) mod run;

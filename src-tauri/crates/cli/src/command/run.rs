@@ -2,15 +2,18 @@
 //! holds the lease until it ends. Without the authority there is no run.
 
 use super::ask::home;
+use super::propose;
 use crate::cli::Run;
 use crate::client::{Client, Failure};
 use crate::exit;
 use crate::handover;
+use crate::recipe;
 use crate::say;
 use countersign_containment::{
-    Exit, HandOver, Limits, ProcessTree, RunSpec, Running, Support, explain, platform, uncontained,
+    Exit, HandOver, Limits, OwnFile, ProcessTree, RunSpec, Running, Support, explain, platform,
+    uncontained,
 };
-use countersign_model::{AgentId, Foreign};
+use countersign_model::{AgentId, Foreign, Recipe};
 use countersign_protocol::control::{Ask, Reply, RunBegun};
 use countersign_protocol::frame;
 use std::ffi::OsString;
@@ -44,6 +47,9 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
         }
     }
     let home = home()?;
+    if !wanted.uncontained && !wanted.loopback {
+        propose::if_new(&home, &agent, &wanted.argv)?;
+    }
     let mut client = Client::connect(&home)?;
     let name = agent.clone();
     client.send(&Ask::BeginRun {
@@ -66,7 +72,11 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
         say::loopback(&name, loopback);
         return until_over(&mut lease);
     }
-    let spec = spec(wanted.argv, folder, &begun)?;
+    say::without_credential(&begun.without_credential);
+    let mut spec = spec(wanted.argv, folder, &begun)?;
+    if let (Some(recipe), false) = (begun.recipe, wanted.uncontained) {
+        by_recipe(recipe, Path::new(&begun.kept), &mut spec)?;
+    }
     let giver = lease.try_clone().map_err(|e| Failure::new(e.to_string()))?;
     let hand_over: HandOver = Box::new(move |sockets| handover::give(&giver, sockets));
     let started = if wanted.uncontained {
@@ -87,9 +97,13 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
     // The authority may be gone; the run is over either way.
     let _ = frame::write(&mut lease, &Ask::EndRun { exit_code: code });
     if stopped.load(Ordering::SeqCst) {
+        let again = match begun.recipe {
+            Some(recipe) => format!("countersign run {}", recipe::facts(recipe).go_on),
+            None => "start it anew.".to_owned(),
+        };
         return Err(Failure(
             exit::STOPPED,
-            "The run was stopped. Go on with: countersign resume — and start it anew.".into(),
+            format!("The run was stopped. Go on with: countersign resume — and {again}"),
         ));
     }
     Ok(ExitCode::from(exit.shell_code()))
@@ -160,13 +174,56 @@ fn spec(argv: Vec<OsString>, folder: PathBuf, begun: &RunBegun) -> Result<RunSpe
         gateway: PathBuf::from(&begun.gateway),
         ask: None,
         ca_pem: begun.ca_pem.clone(),
-        placeholders: begun.placeholders.clone(),
+        placeholders: begun
+            .placeholders
+            .iter()
+            .cloned()
+            .chain(begun.placeholder_files.iter().map(|file| {
+                let path = laid(&file.name).to_string_lossy().into_owned();
+                (file.variable.clone(), path)
+            }))
+            .collect(),
         program: std::env::current_exe().map_err(|e| Failure::new(format!("This program: {e}")))?,
         limits: Limits::default(),
         hidden: begun.hidden.iter().map(PathBuf::from).collect(),
         read_only: Vec::new(),
         ports: begun.ports.clone(),
+        own: Vec::new(),
+        files: begun
+            .placeholder_files
+            .iter()
+            .map(|file| OwnFile {
+                path: laid(&file.name),
+                content: file.content.clone(),
+            })
+            .collect(),
     })
+}
+
+/// Where a run finds a file that stands in place of a credential.
+fn laid(name: &str) -> PathBuf {
+    Path::new("/run/countersign").join(name)
+}
+
+/// What the agent keeps, its settings, and their variables. A variable that
+/// stands in place of a credential stays.
+fn by_recipe(recipe: Recipe, kept: &Path, spec: &mut RunSpec) -> Result<(), Failure> {
+    let home = std::env::home_dir()
+        .and_then(|home| home.canonicalize().ok())
+        .ok_or_else(|| Failure::new("There is no home folder."))?;
+    let laid = recipe::lay_out(recipe::facts(recipe), kept, &home).map_err(|e| {
+        Failure::new(format!(
+            "What the agent keeps between its runs ({}): {e}",
+            kept.display()
+        ))
+    })?;
+    if !laid.taken_over.is_empty() {
+        say::taken_over(&laid.taken_over);
+    }
+    spec.own.extend(laid.own);
+    spec.files.extend(laid.files);
+    spec.placeholders.splice(0..0, laid.environment);
+    Ok(())
 }
 
 fn explain_only(wanted: Run, folder: PathBuf) -> Result<ExitCode, Failure> {
@@ -181,6 +238,10 @@ fn explain_only(wanted: Run, folder: PathBuf) -> Result<ExitCode, Failure> {
         ca_pem: String::new(),
         placeholders: Vec::new(),
         ports: Vec::new(),
+        placeholder_files: Vec::new(),
+        without_credential: Vec::new(),
+        recipe: None,
+        kept: String::new(),
         hidden: home
             .hidden()
             .iter()

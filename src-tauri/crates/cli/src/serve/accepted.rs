@@ -240,7 +240,7 @@ pub(crate) fn kind_defaults(name: &str) -> Option<KindDefaults> {
             .iter()
             .filter_map(|h| HostPattern::new(h).ok())
             .collect(),
-        credential: kind.credential.clone(),
+        credential: kind.credential.kind(),
         token_url: kind.token_url.map(str::to_owned),
         forward_headers: kind.forward_headers.iter().map(|&h| h.to_owned()).collect(),
     })

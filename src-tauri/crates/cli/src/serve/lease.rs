@@ -4,7 +4,7 @@
 
 use super::control::failed;
 use super::folders::Taken;
-use super::{Authority, wire};
+use super::{Authority, placeholders, wire};
 use crate::exit;
 use crate::handover;
 use crate::home::make_private;
@@ -281,8 +281,23 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         run: run.facts.run.clone(),
         gateway: socket.to_string_lossy().into_owned(),
         ca_pem,
-        placeholders: placeholders(&accounts),
         ports: host_ports(&accounts),
+        placeholders: placeholders::variables(&accounts),
+        placeholder_files: placeholders::files(&accounts),
+        without_credential: accounts
+            .iter()
+            .filter(|view| !view.account.is_site() && view.credential.is_none())
+            .map(|view| view.account.id.clone())
+            .collect(),
+        recipe: authority
+            .broker
+            .force()
+            .and_then(|force| force.config.agents.get(&run.facts.agent)?.recipe),
+        kept: authority
+            .home
+            .kept(&run.facts.agent)
+            .to_string_lossy()
+            .into_owned(),
         hidden: authority
             .home
             .hidden()
@@ -362,23 +377,6 @@ impl Door {
             Self::PORTS
         )))
     }
-}
-
-/// What the run's clients find in place of credentials: they open nothing.
-fn placeholders(accounts: &[countersign_broker::AccountView]) -> Vec<(String, String)> {
-    let mut all: Vec<(String, String)> = countersign_catalogue::kinds()
-        .iter()
-        .filter(|kind| {
-            accounts
-                .iter()
-                .any(|a| a.account.provider.0 == kind.provider && !a.account.provider.is_plain())
-        })
-        .flat_map(|kind| kind.placeholders)
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
-    all.sort();
-    all.dedup_by(|a, b| a.0 == b.0);
-    all
 }
 
 /// The ports at which the run's programs find its accounts' and sites' hosts. Those

@@ -10,6 +10,7 @@ mod folders;
 mod lanes;
 mod lease;
 mod open;
+mod placeholders;
 mod stopping;
 mod terminal;
 mod timeline;

@@ -144,5 +144,6 @@ pub(crate) fn settled(request: &RequestId) -> AuditRecord {
         bytes_received: 2000,
         duration_ms: 120,
         body_digest: None,
+        tokens: None,
     }))
 }
