@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a command is meant to print
 
+mod agents;
 mod bench;
 mod clients;
 mod deny;
@@ -24,6 +25,7 @@ usage: cargo xtask COMMAND
   ci            the same as test: what CI runs
   bench         measures speed and memory of the release build beside squid and mitmproxy
   bench hotkey  measures how long the release build takes from the stop key to the latch
+  agents        puts real coding agents (from npm) to work in runs, with a scripted model
   tidy          only the rules of the code base
   deny          only the licences, bans and sources of dependencies
 ";
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         ["test" | "ci", "--long"] => test::all(test::Length::Long),
         ["bench"] => bench::run(),
         ["bench", "hotkey"] => bench::hotkey(),
+        ["agents"] => agents::run(),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::check(),
         [] | ["help" | "--help" | "-h"] => {
