@@ -88,14 +88,15 @@ fn receive(lease: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
     if received.bytes == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    // The kernel closes what there is no room for, here or in this process.
-    if received.flags.contains(ReturnFlags::CTRUNC) {
-        let full = descriptors.len() == MOST;
-        return Err(if full {
-            io::ErrorKind::InvalidInput.into()
-        } else {
-            Errno::MFILE.into()
-        });
+    // There is room for a few more, for alignment. What there is none for the
+    // kernel closes: in what was passed, or in this process.
+    let too_many = descriptors.len() > MOST;
+    let cut = received.flags.contains(ReturnFlags::CTRUNC);
+    if too_many || (cut && descriptors.len() == MOST) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    if cut {
+        return Err(Errno::MFILE.into());
     }
     if descriptors.is_empty() {
         return Err(io::ErrorKind::InvalidInput.into());
