@@ -139,9 +139,8 @@ impl Listener {
                     return Ok(());
                 };
                 let repeated = !self.down.insert(key);
-                if !repeated && self.keys.trigger.contains(&key) && self.held() {
-                    heard(Heard::Pressed);
-                    self.held = Some((key, Instant::now() + HELD));
+                if !repeated && self.keys.trigger.contains(&key) {
+                    self.trigger(key, heard);
                 }
             }
             Event::XinputRawKeyRelease(release) => {
@@ -156,10 +155,15 @@ impl Listener {
         Ok(())
     }
 
-    /// Whether everything that the hotkey needs is held: by the events that we
-    /// saw, or by the server's word (keys that were down before we listened).
-    /// The server's word then replaces what we saw, so that nothing sticks.
-    fn held(&mut self) -> bool {
+    /// The key was pressed: the rest may be held by the events that we saw, or by
+    /// the server's word (keys that were down before we listened). What we saw is
+    /// told at once, before anybody is asked. The server's word then replaces it,
+    /// so that nothing sticks.
+    fn trigger(&mut self, key: Keycode, heard: &impl Fn(Heard)) {
+        let seen = self.needs(|k| self.down.contains(k));
+        if seen {
+            heard(Heard::Pressed);
+        }
         let by_server = self
             .x
             .query_keymap()
@@ -175,12 +179,19 @@ impl Listener {
                 })
                 .collect()
         });
-        let held = self.keys.needed.iter().all(|any| {
-            any.iter()
-                .any(|k| self.down.contains(k) || by_server.contains(k))
-        });
+        let late = !seen && self.needs(|k| self.down.contains(k) || by_server.contains(k));
+        if late {
+            heard(Heard::Pressed);
+        }
+        if seen || late {
+            self.held = Some((key, Instant::now() + HELD));
+        }
         self.down = by_server;
-        held
+    }
+
+    /// Whether of each modifier that the hotkey needs a key is held.
+    fn needs(&self, is_held: impl Fn(&Keycode) -> bool) -> bool {
+        self.keys.needed.iter().all(|any| any.iter().any(&is_held))
     }
 }
 
