@@ -423,6 +423,7 @@ fn assert_all_is_there(scene: &Scene) {
         state.join("ledger.db"),
         // Left by the end without order.
         state.join("ledger.db-wal"),
+        state.join("ledger.db.index"),
         state.join("accepted.json"),
         state.join("stop"),
         scene.config().join("countersign.toml"),

@@ -5,21 +5,21 @@ use crate::note::Head;
 use crate::row::{COLUMNS, Row};
 use crate::schema::{self, APPLICATION, FORM};
 use crate::state::State;
-use crate::tree::{Peaks, Stored};
+use crate::tree::{Stored, Tree, WIDTH, below};
 use rusqlite::{Connection, OptionalExtension as _};
 use std::path::Path;
-use tlog_tiles::{Hash, stored_hash_count};
+use tlog_tiles::Hash;
 
 /// The end of a ledger, proved from its newest signed checkpoint on.
 pub(crate) struct Proved {
-    pub(crate) peaks: Peaks,
+    pub(crate) tree: Tree,
     pub(crate) state: State,
     /// Size and text of the newest checkpoint; size 0 when there is none yet.
     pub(crate) newest: (u64, String),
 }
 
 /// Believes the newest checkpoint if the key signed it, and the records after it
-/// if each is true to its own text and the stored tree. Costs a few hundred
+/// if each is true to its own text and the stored tree. Costs some thousand
 /// hashes, however long the ledger is; `verify` reads all of it.
 ///
 /// # Errors
@@ -43,9 +43,7 @@ pub(crate) fn prove(
         });
     }
     if !declared.schema_is_ours {
-        return Err(corrupt(
-            "its tables or indexes are not the ledger's own".to_owned(),
-        ));
+        return Err(corrupt(schema::NOT_OURS.to_owned()));
     }
 
     let size = schema::record_count(db).map_err(sqlite)?;
@@ -57,9 +55,9 @@ pub(crate) fn prove(
         )
         .optional()
         .map_err(sqlite)?;
-    let (mut peaks, mut state, newest) = match newest {
+    let (mut tree, mut state, newest) = match newest {
         // The first record and the first checkpoint are one transaction.
-        None if size == 0 => (Peaks::default(), State::default(), (0, String::new())),
+        None if size == 0 => (Tree::default(), State::default(), (0, String::new())),
         None => return Err(corrupt("its checkpoints are gone".to_owned())),
         Some((at, note)) => {
             let head = Head::open(&note, public_key)
@@ -70,38 +68,48 @@ pub(crate) fn prove(
                     head.size
                 )));
             }
-            let peaks = Peaks::load(head.size, &Stored(db))
-                .map_err(|_| corrupt("hashes of its tree are missing".to_owned()))?;
-            if peaks.root().ok() != Some(head.root) {
+            let tree = Tree::load(head.size, &Stored(db))
+                .map_err(sqlite)?
+                .ok_or_else(|| corrupt("hashes of its tree are missing".to_owned()))?;
+            if tree.root() != head.root {
                 return Err(corrupt(
                     "its tree is not the one that was signed".to_owned(),
                 ));
             }
-            (peaks, head.state, (head.size, note))
+            (tree, head.state, (head.size, note))
         }
     };
-    replay(db, &mut peaks, &mut state).map_err(|found| match found {
+    replay(db, &mut tree, &mut state).map_err(|found| match found {
         Found::Unreadable(error) => sqlite(error),
         Found::Wrong(index, what) => corrupt(format!("record {index}: {what}")),
     })?;
-    if peaks.size() != size {
-        return Err(corrupt(format!("record {} is missing", peaks.size())));
+    if tree.size() != size {
+        return Err(corrupt(format!("record {} is missing", tree.size())));
     }
-    let hashes: i64 = db
-        .query_row("SELECT ifnull(max(idx) + 1, 0) FROM hashes", [], |row| {
-            row.get(0)
-        })
-        .map_err(sqlite)?;
-    if hashes.cast_unsigned() != stored_hash_count(size) {
+    if schema::committed_head(db).map_err(sqlite)? != Some((size, tree.root())) {
         return Err(corrupt(
-            "its tree has hashes of records that are missing".to_owned(),
+            "its records are not those that were committed".to_owned(),
         ));
     }
+    for (level, n, count) in Stored(db).ends().map_err(sqlite)? {
+        if n * WIDTH + count != stored_hashes(level, size, newest.0) {
+            return Err(corrupt(
+                "its tree has hashes of records that are missing, or too few".to_owned(),
+            ));
+        }
+    }
     Ok(Proved {
-        peaks,
+        tree,
         state,
         newest,
     })
+}
+
+/// How many hashes a level of tiles holds: those of whole tiles, and those that
+/// the newest checkpoint covers.
+fn stored_hashes(level: u32, size: u64, signed: u64) -> u64 {
+    let there = |size: u64| size.checked_shr(below(level)).unwrap_or(0);
+    (there(size) / WIDTH * WIDTH).max(there(signed))
 }
 
 enum Found {
@@ -110,7 +118,7 @@ enum Found {
 }
 
 /// Reads the records after the checkpoint, checking each.
-fn replay(db: &Connection, peaks: &mut Peaks, state: &mut State) -> Result<(), Found> {
+fn replay(db: &Connection, tree: &mut Tree, state: &mut State) -> Result<(), Found> {
     let stored = Stored(db);
     let mut select = db
         .prepare(&format!(
@@ -118,25 +126,23 @@ fn replay(db: &Connection, peaks: &mut Peaks, state: &mut State) -> Result<(), F
         ))
         .map_err(Found::Unreadable)?;
     let mut rows = select
-        .query([peaks.size().cast_signed()])
+        .query([tree.size().cast_signed()])
         .map_err(Found::Unreadable)?;
     while let Some(row) = rows.next().map_err(Found::Unreadable)? {
         let row = Row::read(row).map_err(Found::Unreadable)?;
-        let expected = peaks.size();
+        let expected = tree.size();
         if row.index != expected {
             return Err(Found::Wrong(expected, "it is missing".to_owned()));
         }
         let recorded = row
             .recorded()
             .map_err(|what| Found::Wrong(expected, what))?;
-        let (first, hashes) = peaks
-            .push(Hash(*recorded.leaf.as_bytes()))
-            .map_err(|e| Found::Wrong(expected, e.to_string()))?;
-        for (at, hash) in (first..).zip(hashes) {
-            if stored.hash(at).map_err(Found::Unreadable)? != Some(hash) {
+        for tile in tree.push(Hash(*recorded.leaf.as_bytes())) {
+            let there = stored.tile(tile.level, tile.n).map_err(Found::Unreadable)?;
+            if there.as_ref() != Some(&tile.hashes) {
                 return Err(Found::Wrong(
                     expected,
-                    "the stored tree has another hash for it".to_owned(),
+                    "the stored tree has other hashes up to it".to_owned(),
                 ));
             }
         }

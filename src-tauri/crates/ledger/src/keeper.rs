@@ -1,7 +1,9 @@
-//! Folds the write-ahead log into the database, beside the writer.
+//! Folds the write-ahead log into the database, beside the writer, and brings the
+//! index up to date where no reader does.
 
 use crate::LedgerError;
 use crate::error::words;
+use crate::index::LAG;
 use crate::schema;
 use crate::shared::Shared;
 use rusqlite::Connection;
@@ -14,6 +16,10 @@ use std::thread::{self, JoinHandle};
 const LOOK_AFTER: usize = 2000;
 /// Without one, with so many pages in the log (64 MiB), the keeper makes it.
 const MOST_PAGES: i64 = 16 * 1024;
+
+/// How many records the index may be behind when it cannot be brought up to date:
+/// some 20 MB.
+const MOST_BEHIND: u64 = 16 * LAG;
 
 /// The writer's end of the keeper's thread.
 pub(crate) struct Keeper {
@@ -36,6 +42,7 @@ impl Keeper {
                         // Unfolded, the log would grow until the disk is full.
                         shared.fail(format!("its log cannot be folded: {}", words(&error)));
                     }
+                    catch_up(&db, &shared);
                 }
             })
             .map_err(|e| LedgerError::unavailable(path, &e))?;
@@ -48,9 +55,9 @@ impl Keeper {
 
     /// The writer committed so many jobs. Never waits.
     pub(crate) fn wrote(&mut self, jobs: usize) {
-        // Each record fills part of a page and touches others; each commit
-        // rewrites the right edge of every table and index.
-        self.pages += jobs + 8;
+        // Each record fills part of a page; each commit rewrites the last one,
+        // and the first of the file.
+        self.pages += jobs + 2;
         if self.pages >= LOOK_AFTER {
             self.pages = 0;
             // A full channel means that it is about to look anyway.
@@ -77,6 +84,21 @@ fn fold(db: &Connection, shared: &Shared) -> rusqlite::Result<()> {
         pages_after(db, "PRAGMA wal_checkpoint(RESTART)")?;
     }
     Ok(())
+}
+
+fn catch_up(db: &Connection, shared: &Shared) {
+    let size = shared.size();
+    let behind = size.saturating_sub(shared.index.covered());
+    if behind < LAG {
+        return;
+    }
+    match shared.index.catch_up(db, size) {
+        // Readers say so, and try again. What is not covered takes up memory.
+        Err(error) if behind > MOST_BEHIND => {
+            shared.fail(format!("its index cannot be brought up to date: {error}"));
+        }
+        _ => {}
+    }
 }
 
 /// How many pages the log holds.

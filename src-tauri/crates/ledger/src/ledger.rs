@@ -161,15 +161,18 @@ impl Ledger {
     }
 
     /// The records that fit the filter. Blocks on the disk: call it from a thread
-    /// that may wait. Every record is checked against its own hash and columns.
+    /// that may wait. Every record is checked against its own hash, and what it was found
+    /// by against the record.
     ///
     /// # Errors
     /// [`LedgerError::Unreadable`], also when a record is not what was recorded.
     pub fn timeline(&self, filter: &Filter) -> Result<Vec<Recorded>, LedgerError> {
-        self.inner
-            .shared
-            .readers
-            .with(|db| read::timeline(db, filter))
+        let Shared { readers, index, .. } = &*self.inner.shared;
+        let size = self.size();
+        readers.with(index, |db| {
+            index.catch_up(db, size)?;
+            read::timeline(db, index, filter, size)
+        })
     }
 
     /// The records before and after of a request. Blocks on the disk.
@@ -180,10 +183,11 @@ impl Ledger {
         &self,
         request: &RequestId,
     ) -> Result<(Option<Recorded>, Option<Recorded>), LedgerError> {
-        self.inner
-            .shared
-            .readers
-            .with(|db| read::record_of(db, request))
+        let Shared { readers, index, .. } = &*self.inner.shared;
+        readers.with(index, |db| {
+            let places = index.places(db, request)?;
+            read::record_of(db, request, places)
+        })
     }
 
     /// Why nothing is recorded any more, once that is so.

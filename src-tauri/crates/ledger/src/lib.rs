@@ -13,6 +13,7 @@
 //! - `shared` lets a caller commit what is routine, where nobody else does;
 //! - `writer` inserts and commits, many records to a transaction;
 //! - `keeper` folds SQLite's write-ahead log into the database beside it;
+//! - `index` is what records are found by, made from them when somebody reads;
 //! - `head` and `recovery` decide at opening what can be believed of the past.
 //!
 //! A failed write latches: every later append is refused until a restart.
@@ -22,7 +23,9 @@ mod any_record;
 mod canonical;
 mod columns;
 mod error;
+mod former;
 mod head;
+mod index;
 mod keeper;
 mod kind;
 mod ledger;

@@ -1,5 +1,7 @@
 use crate::LedgerError;
+use crate::former;
 use crate::head;
+use crate::index::Index;
 use crate::keeper::Keeper;
 use crate::ledger::Ledger;
 use crate::note::HeadSigner;
@@ -18,7 +20,8 @@ use zeroize::Zeroizing;
 
 /// What is needed to open a ledger.
 pub struct OpenOptions {
-    /// The database. Beside it lie `-wal` and `-shm` (SQLite's) and `.lock`.
+    /// The database. Beside it lie `-wal` and `-shm` (SQLite's), `.lock`, and
+    /// `.index` with its own two.
     pub path: PathBuf,
     /// This installation; checkpoints carry it in their first line.
     pub install: InstallId,
@@ -64,10 +67,10 @@ pub(crate) fn open(options: OpenOptions) -> Result<(Ledger, Opening), LedgerErro
     let sqlite = |e: rusqlite::Error| LedgerError::opening(&path, &e);
     let db = schema::writer(&path).map_err(sqlite)?;
     let head::Proved {
-        peaks,
+        tree,
         state,
         newest,
-    } = head::prove(&db, &path, &signer.public_key())?;
+    } = former::prove_brought_up(&db, &path, &signer.public_key())?;
     // Only now may anything be written.
     schema::trust(&db).map_err(sqlite)?;
     db.pragma_update(None, "journal_mode", "WAL")
@@ -75,7 +78,7 @@ pub(crate) fn open(options: OpenOptions) -> Result<(Ledger, Opening), LedgerErro
     db.pragma_update(None, "synchronous", "FULL")
         .map_err(sqlite)?;
 
-    let clean = state.closed || peaks.size() == 0;
+    let clean = state.closed || tree.size() == 0;
     let opening = Opening {
         clean,
         open_runs: state.runs.iter().cloned().collect(),
@@ -99,11 +102,14 @@ pub(crate) fn open(options: OpenOptions) -> Result<(Ledger, Opening), LedgerErro
     });
 
     let public_key = signer.public_key();
-    let shared = Arc::new(Shared::new(path.clone()));
+    let index = Index::open(&path, &db, tree.size())?;
+    let known = index.reader()?;
+    let shared = Arc::new(Shared::new(path.clone(), index));
     let keeper = Keeper::start(&path, Arc::clone(&shared))?;
     let mut writer = Writer {
         db,
-        peaks,
+        known,
+        tree,
         state,
         signer,
         newest,
@@ -171,14 +177,19 @@ fn make_if_new(path: &Path) -> Result<(), LedgerError> {
             _ => {}
         }
     }
-    let mut options = File::options();
-    options.create_new(true).write(true);
-    for_the_owner_alone(&mut options);
-    let file = options.open(&aside).map_err(failed)?;
+    let file = file_for_the_owner(&aside).map_err(failed)?;
     schema::create(&aside).map_err(|e| LedgerError::opening(path, &e))?;
     file.sync_all().map_err(failed)?;
     fs::rename(&aside, path).map_err(failed)?;
     sync_folder(path).map_err(failed)
+}
+
+/// A new file.
+pub(crate) fn file_for_the_owner(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.create_new(true).write(true);
+    for_the_owner_alone(&mut options);
+    options.open(path)
 }
 
 pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {

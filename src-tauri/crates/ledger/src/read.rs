@@ -1,8 +1,9 @@
 //! Pages of the trail, by key.
 
 use crate::LedgerError;
-use crate::columns::{decision_word, effect_bit};
+use crate::columns::{Columns, NAMES, decision_word, effect_bit};
 use crate::error::words;
+use crate::index::{Index, Places};
 use crate::kind::Kind;
 use crate::row::{COLUMNS, Row};
 use crate::schema;
@@ -47,12 +48,14 @@ impl Filter {
     /// The most records that one reading returns.
     pub const LARGEST_PAGE: usize = 1000;
 
-    fn sql(&self) -> (String, Vec<Value>) {
+    /// Which of the first `size` records: all that the index covers.
+    fn sql(&self, size: u64) -> (String, Vec<Value>) {
         let mut sql = format!(
-            "SELECT {COLUMNS} FROM records{} WHERE true",
+            "SELECT entries.idx, leaf, canonical, {NAMES} FROM found.entries{}
+             LEFT JOIN records ON records.idx = entries.idx WHERE entries.idx < ?1",
             self.index_hint()
         );
-        let mut values = Vec::new();
+        let mut values = vec![size.cast_signed().into()];
         let mut and = |clause: &str, value: Value| {
             values.push(value);
             let _ = write!(sql, " AND {clause} ?{}", values.len());
@@ -73,10 +76,10 @@ impl Filter {
             and("at_ms >=", since.unix_ms().into());
         }
         if let Some(index) = self.before_index {
-            and("idx <", index.cast_signed().into());
+            and("entries.idx <", index.cast_signed().into());
         }
         if let Some(index) = self.after_index {
-            and("idx >", index.cast_signed().into());
+            and("entries.idx >", index.cast_signed().into());
         }
         // The rest are words and numbers of our own. They stand in the text, where
         // SQLite can see that a partial index answers them.
@@ -106,7 +109,7 @@ impl Filter {
         } else {
             self.limit.min(Self::LARGEST_PAGE)
         };
-        let _ = write!(sql, " ORDER BY idx {order} LIMIT {limit}");
+        let _ = write!(sql, " ORDER BY entries.idx {order} LIMIT {limit}");
         (sql, values)
     }
 
@@ -135,46 +138,88 @@ impl Filter {
     }
 }
 
-pub(crate) fn timeline(db: &Connection, filter: &Filter) -> Result<Vec<Recorded>, LedgerError> {
-    let (sql, values) = filter.sql();
-    records(db, &sql, values)
-}
-
-/// The records before and after of a request.
-pub(crate) fn record_of(
+/// The records among the first `size` that fit. `db` is a reader with the index.
+pub(crate) fn timeline(
     db: &Connection,
-    request: &RequestId,
-) -> Result<(Option<Recorded>, Option<Recorded>), LedgerError> {
-    let sql = format!("SELECT {COLUMNS} FROM records WHERE request = ?1");
-    let mut pair = (None, None);
-    for recorded in records(db, &sql, vec![request.to_string().into()])? {
-        match recorded.record.event {
-            Event::Requested(_) => pair.0 = Some(recorded),
-            _ => pair.1 = Some(recorded),
-        }
-    }
-    Ok(pair)
-}
-
-fn records(db: &Connection, sql: &str, values: Vec<Value>) -> Result<Vec<Recorded>, LedgerError> {
-    let unreadable = |e: rusqlite::Error| LedgerError::Unreadable(words(&e));
-    let mut select = db.prepare_cached(sql).map_err(unreadable)?;
+    index: &Index,
+    filter: &Filter,
+    size: u64,
+) -> Result<Vec<Recorded>, LedgerError> {
+    let unreadable = |error: rusqlite::Error| {
+        index.doubt(&error);
+        unreadable(&error)
+    };
+    let (sql, values) = filter.sql(size);
+    let mut select = db.prepare_cached(&sql).map_err(unreadable)?;
     let mut rows = select.query(params_from_iter(values)).map_err(unreadable)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next().map_err(unreadable)? {
+        let columns = Columns::read(row, 3).map_err(unreadable)?;
         let row = Row::read(row).map_err(unreadable)?;
-        let recorded = row.recorded().map_err(|what| {
-            LedgerError::Unreadable(format!(
-                "record {} is not what was recorded: {what}",
-                row.index
-            ))
+        let recorded = row.recorded().map_err(|what| untrue(row.index, &what))?;
+        columns.check(row.canonical()).map_err(|what| {
+            index.discard();
+            untrue(row.index, &what)
         })?;
         found.push(recorded);
     }
     Ok(found)
 }
 
-/// Connections that cannot write, kept for the next reader.
+/// The records before and after of a request, which stand there.
+pub(crate) fn record_of(
+    db: &Connection,
+    request: &RequestId,
+    places: Places,
+) -> Result<(Option<Recorded>, Option<Recorded>), LedgerError> {
+    let of_the_request = |place: Option<u64>| {
+        let recorded = place.and_then(|index| record(db, index).transpose());
+        let recorded = recorded.transpose()?;
+        let is_of_it = |recorded: &Recorded| match &recorded.record.event {
+            Event::Requested(requested) => requested.request == *request,
+            Event::Settled(settled) => settled.request == *request,
+            _ => false,
+        };
+        match recorded {
+            Some(recorded) if !is_of_it(&recorded) => Err(untrue(
+                recorded.index,
+                "it is not of the request that it was found by",
+            )),
+            recorded => Ok(recorded),
+        }
+    };
+    Ok((
+        of_the_request(places.before)?,
+        of_the_request(places.after)?,
+    ))
+}
+
+/// The record at a place; `None` where none is committed yet.
+fn record(db: &Connection, index: u64) -> Result<Option<Recorded>, LedgerError> {
+    let mut select = db
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE idx = ?1"))
+        .map_err(|e| unreadable(&e))?;
+    let mut rows = select
+        .query([index.cast_signed()])
+        .map_err(|e| unreadable(&e))?;
+    let Some(row) = rows.next().map_err(|e| unreadable(&e))? else {
+        return Ok(None);
+    };
+    let row = Row::read(row).map_err(|e| unreadable(&e))?;
+    row.recorded()
+        .map(Some)
+        .map_err(|what| untrue(index, &what))
+}
+
+fn unreadable(error: &rusqlite::Error) -> LedgerError {
+    LedgerError::Unreadable(words(error))
+}
+
+fn untrue(index: u64, what: &str) -> LedgerError {
+    LedgerError::Unreadable(format!("record {index} is not what was recorded: {what}"))
+}
+
+/// Connections that cannot write, with the index, kept for the next reader.
 pub(crate) struct Readers {
     path: PathBuf,
     /// `None` once the ledger is closed.
@@ -194,6 +239,7 @@ impl Readers {
 
     pub(crate) fn with<T>(
         &self,
+        index: &Index,
         read: impl FnOnce(&Connection) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
         let idle = match self
@@ -207,7 +253,11 @@ impl Readers {
         };
         let db = match idle {
             Some(db) => db,
-            None => schema::reader(&self.path).map_err(|e| LedgerError::Unreadable(words(&e)))?,
+            None => {
+                let db = schema::reader(&self.path).map_err(|e| unreadable(&e))?;
+                index.attach(&db).map_err(|e| unreadable(&e))?;
+                db
+            }
         };
         let result = read(&db);
         if let Some(idle) = self

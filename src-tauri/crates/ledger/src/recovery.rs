@@ -49,7 +49,7 @@ pub(crate) fn runs_ended(state: &State, at: Timestamp) -> Vec<AuditRecord> {
 /// Which request has two records of a kind.
 pub(crate) fn duplicate(record: &AuditRecord) -> LedgerError {
     match request_of(record) {
-        Some(request) => LedgerError::Duplicate {
+        Some((request, _)) => LedgerError::Duplicate {
             request: request.clone(),
             kind: Kind::of(&record.event).word(),
         },
@@ -69,10 +69,11 @@ pub(crate) fn refused(record: &AuditRecord, why: &LedgerError) -> AuditRecord {
     }
 }
 
-fn request_of(record: &AuditRecord) -> Option<&RequestId> {
+/// The request that a record is the record before or after of; and whether after.
+pub(crate) fn request_of(record: &AuditRecord) -> Option<(&RequestId, bool)> {
     match &record.event {
-        Event::Requested(requested) => Some(&requested.request),
-        Event::Settled(settled) => Some(&settled.request),
+        Event::Requested(requested) => Some((&requested.request, false)),
+        Event::Settled(settled) => Some((&settled.request, true)),
         _ => None,
     }
 }

@@ -1,49 +1,55 @@
 //! The tables, and the connections to them.
 
+use crate::tree::Tree;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use std::path::Path;
 use std::time::Duration;
+use tlog_tiles::{EMPTY_HASH, Hash};
 
 /// The form of the tables: `PRAGMA user_version`.
-pub(crate) const FORM: i64 = 1;
+pub(crate) const FORM: i64 = 2;
 /// `PRAGMA application_id`: "Csgn".
 pub(crate) const APPLICATION: i64 = 0x4373_676E;
 
-/// `records` repeats members of `canonical` in columns; [`crate::columns`] says
-/// which. They stand before it so that a scan need not read it. `hashes` is the
-/// Merkle tree in the numbering of `tlog_tiles`. A request has at most one
-/// record of each kind: the index `by_request` refuses a second.
+/// A commit touches the last page of `records`, and `head`: how many records there
+/// are and the root over them, for what no checkpoint covers yet. `tiles` is the
+/// Merkle tree as C2SP `tlog-tiles` cuts it: whole tiles of 256 hashes are laid
+/// down once; those at the edge with each checkpoint, up to what it covers. What
+/// records are found by lies in a file of its own: [`crate::index`].
 const TABLES: &str = "
-CREATE TABLE records (
-  idx INTEGER PRIMARY KEY,
-  at_ms INTEGER NOT NULL,
-  kind TEXT NOT NULL,
-  request TEXT,
-  run TEXT,
-  agent TEXT,
-  account TEXT,
-  decision TEXT,
-  effects INTEGER,
-  operation TEXT,
-  leaf BLOB NOT NULL,
-  canonical TEXT NOT NULL
-) STRICT;
-CREATE TABLE hashes (idx INTEGER PRIMARY KEY, hash BLOB NOT NULL) STRICT;
+CREATE TABLE records (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL, canonical TEXT NOT NULL) STRICT;
+CREATE TABLE tiles (level INTEGER, n INTEGER, hashes BLOB NOT NULL, PRIMARY KEY (level, n)) STRICT, WITHOUT ROWID;
 CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT;
-CREATE UNIQUE INDEX by_request ON records(request, kind) WHERE request IS NOT NULL;
-CREATE INDEX by_run ON records(run) WHERE run IS NOT NULL;
-CREATE INDEX by_agent ON records(agent) WHERE agent IS NOT NULL;
-CREATE INDEX by_account ON records(account) WHERE account IS NOT NULL;
-CREATE INDEX denied ON records(idx) WHERE decision = 'deny';
-CREATE INDEX more_than_reads ON records(idx) WHERE effects > 1;
-CREATE INDEX events ON records(idx) WHERE request IS NULL;
+CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, root BLOB NOT NULL) STRICT;
 ";
 
 /// How long a statement waits for a lock that another program holds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Makes the tables in an empty file.
+/// Makes the tables where there are none.
+pub(crate) fn make_tables(db: &Connection) -> rusqlite::Result<()> {
+    db.execute_batch(TABLES)?;
+    db.execute("INSERT INTO head VALUES (1, 0, ?1)", [EMPTY_HASH.0])
+        .map(drop)
+}
+
+/// Writes down the head of the tree, for the transaction that made it so.
+pub(crate) fn commit_to(db: &Connection, tree: &Tree) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE head SET size = ?1, root = ?2 WHERE one = 1")?
+        .execute((tree.size().cast_signed(), tree.root().0))
+        .map(drop)
+}
+
+/// Size and root of the tree as the last transaction left it.
+pub(crate) fn committed_head(db: &Connection) -> rusqlite::Result<Option<(u64, Hash)>> {
+    db.query_row("SELECT size, root FROM head WHERE one = 1", [], |row| {
+        Ok((row.get::<_, i64>(0)?.cast_unsigned(), Hash(row.get(1)?)))
+    })
+    .optional()
+}
+
+/// Makes an empty ledger in an empty file.
 pub(crate) fn create(path: &Path) -> rusqlite::Result<()> {
     let db = Connection::open_with_flags(
         path,
@@ -52,8 +58,10 @@ pub(crate) fn create(path: &Path) -> rusqlite::Result<()> {
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
     db.execute_batch(&format!(
-        "BEGIN; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORM}; {TABLES} COMMIT;"
+        "BEGIN; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORM};"
     ))?;
+    make_tables(&db)?;
+    db.execute_batch("COMMIT")?;
     db.close().map_err(|(_, error)| error)
 }
 
@@ -121,6 +129,9 @@ pub(crate) fn careful(db: &Connection) -> rusqlite::Result<()> {
     db.busy_timeout(PATIENCE)
 }
 
+/// What is wrong with tables that are not those of a form.
+pub(crate) const NOT_OURS: &str = "its tables or indexes are not the ledger's own";
+
 /// What the file says it is.
 pub(crate) struct Declared {
     pub(crate) application: i64,
@@ -131,8 +142,13 @@ pub(crate) struct Declared {
 }
 
 pub(crate) fn declared(db: &Connection) -> rusqlite::Result<Declared> {
+    declared_as(db, TABLES)
+}
+
+/// The same of a file whose tables are to be others.
+pub(crate) fn declared_as(db: &Connection, tables: &str) -> rusqlite::Result<Declared> {
     let ours = Connection::open_in_memory()?;
-    ours.execute_batch(TABLES)?;
+    ours.execute_batch(tables)?;
     Ok(Declared {
         application: db.pragma_query_value(None, "application_id", |row| row.get(0))?,
         form: db.pragma_query_value(None, "user_version", |row| row.get(0))?,

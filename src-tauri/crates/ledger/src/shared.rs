@@ -1,4 +1,5 @@
 use crate::LedgerError;
+use crate::index::Index;
 use crate::queue::Queue;
 use crate::read::Readers;
 use crate::writer::Writer;
@@ -23,6 +24,7 @@ const BROKEN_OFF: &str = "a transaction ended unexpectedly";
 /// What the callers, the writer and the keeper have in common.
 pub(crate) struct Shared {
     pub(crate) queue: Queue,
+    pub(crate) index: Index,
     pub(crate) readers: Readers,
     pub(crate) recorded: broadcast::Sender<Arc<Recorded>>,
     failed: OnceLock<String>,
@@ -58,9 +60,10 @@ impl Drop for IfPanicking<'_> {
 }
 
 impl Shared {
-    pub(crate) fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf, index: Index) -> Self {
         Self {
             queue: Queue::default(),
+            index,
             readers: Readers::new(path),
             recorded: broadcast::channel(NEWS).0,
             failed: OnceLock::new(),

@@ -1,35 +1,92 @@
 use rusqlite::{Connection, OptionalExtension as _};
-use tlog_tiles::{Error, Hash, HashReader, stored_hash_index, sub_tree_index};
+use tlog_tiles::{EMPTY_HASH, HASH_SIZE, Hash, node_hash};
 
-/// The right edge of the Merkle tree (RFC 6962): the roots of its complete
-/// subtrees, largest first. All that is needed to append, and to know the root.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Peaks {
-    size: u64,
-    held: Vec<(u64, Hash)>,
+/// How many hashes a whole tile holds: C2SP `tlog-tiles`, height 8.
+pub(crate) const WIDTH: u64 = 256;
+const HEIGHT: u32 = WIDTH.trailing_zeros();
+
+/// So many records lie below a hash of this level of tiles, as a power of two.
+pub(crate) const fn below(level: u32) -> u32 {
+    HEIGHT * level
 }
 
-impl HashReader for Peaks {
-    fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, Error> {
-        indexes
-            .iter()
-            .map(|index| {
-                let held = self.held.iter().rev().find(|(held, _)| held == index);
-                held.map(|&(_, hash)| hash).ok_or(Error::IndexesNotInTree)
-            })
-            .collect()
+/// Hashes that stand beside each other in the Merkle tree (RFC 6962), and the
+/// hash over them once they are [`WIDTH`].
+#[derive(Debug, Clone)]
+pub(crate) struct Tile {
+    /// 0 for hashes of records, 1 for hashes over whole tiles of level 0, ….
+    pub(crate) level: u32,
+    /// The place in its level.
+    pub(crate) n: u64,
+    /// One after the other.
+    pub(crate) hashes: Vec<u8>,
+    /// Over a whole one; it stands in the next level, at place `n`.
+    pub(crate) root: Option<Hash>,
+}
+
+/// The right edge of the Merkle tree: on each level, the tile that is not whole.
+/// All that is needed to append, and to know the root.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tree {
+    size: u64,
+    levels: Vec<Edge>,
+}
+
+/// A tile that is not whole.
+#[derive(Debug, Clone, Default)]
+struct Edge {
+    hashes: Vec<u8>,
+    /// The roots of its complete subtrees, largest first.
+    peaks: Vec<Hash>,
+}
+
+impl Edge {
+    fn count(&self) -> usize {
+        self.hashes.len() / HASH_SIZE
+    }
+
+    /// The root, if that made it whole.
+    fn push(&mut self, hash: Hash) -> Option<Hash> {
+        // Each complete subtree at the end joins the one before it.
+        let joins = self.count().trailing_ones() as usize;
+        let kept = self.peaks.len().saturating_sub(joins);
+        let joined = self
+            .peaks
+            .drain(kept..)
+            .rfold(hash, |right, left| node_hash(left, right));
+        self.hashes.extend_from_slice(&hash.0);
+        self.peaks.push(joined);
+        (self.count() as u64 == WIDTH).then_some(joined)
     }
 }
 
-impl Peaks {
-    /// The right edge of the first `size` records of a stored tree.
-    pub(crate) fn load(size: u64, stored: &impl HashReader) -> Result<Self, Error> {
-        let indexes = sub_tree_index(0, size, Vec::new());
-        let hashes = stored.read_hashes(&indexes)?;
-        Ok(Self {
+impl Tree {
+    /// The right edge of the first `size` records of a stored tree. `None` where
+    /// hashes are missing.
+    pub(crate) fn load(size: u64, stored: &Stored<'_>) -> rusqlite::Result<Option<Self>> {
+        let mut tree = Self {
             size,
-            held: indexes.into_iter().zip(hashes).collect(),
-        })
+            levels: Vec::new(),
+        };
+        for level in 0_u32.. {
+            let whole = size.checked_shr(below(level)).unwrap_or(0);
+            if whole == 0 {
+                break;
+            }
+            let mut edge = Edge::default();
+            let (n, count) = (whole / WIDTH, whole % WIDTH);
+            if count > 0 {
+                let tile = stored.tile(level, n)?.unwrap_or_default();
+                for at in 0..count {
+                    let Some(hash) = hash_at(&tile, at) else {
+                        return Ok(None);
+                    };
+                    edge.push(hash);
+                }
+            }
+            tree.levels.push(edge);
+        }
+        Ok(Some(tree))
     }
 
     /// How many records the tree has.
@@ -38,56 +95,105 @@ impl Peaks {
     }
 
     /// The root of the tree.
-    pub(crate) fn root(&self) -> Result<Hash, Error> {
-        tlog_tiles::tree_hash(self.size, self)
+    pub(crate) fn root(&self) -> Hash {
+        let from_the_right = self.levels.iter().flat_map(|edge| edge.peaks.iter().rev());
+        from_the_right
+            .copied()
+            .reduce(|right, left| node_hash(left, right))
+            .unwrap_or(EMPTY_HASH)
     }
 
-    /// Appends a leaf. Returns what is to be stored: the index of the first hash
-    /// and the hashes, whose indexes follow one another.
-    pub(crate) fn push(&mut self, leaf: Hash) -> Result<(u64, Vec<Hash>), Error> {
-        let hashes = tlog_tiles::stored_hashes_for_record_hash(self.size, leaf, self)?;
-        // Each hash after the leaf's own joins the last peak with what is new.
-        let joined = hashes.len() - 1;
-        self.held.truncate(self.held.len().saturating_sub(joined));
-        if let (Some(&top), Ok(level)) = (hashes.last(), u8::try_from(joined)) {
-            self.held
-                .push((stored_hash_index(level, self.size >> level), top));
+    /// Appends a leaf. Returns the tiles that it made whole.
+    pub(crate) fn push(&mut self, leaf: Hash) -> Vec<Tile> {
+        let mut whole = Vec::new();
+        let mut next = Some(leaf);
+        for level in 0_u32.. {
+            let Some(hash) = next else {
+                break;
+            };
+            if self.levels.len() == level as usize {
+                self.levels.push(Edge::default());
+            }
+            let edge = &mut self.levels[level as usize];
+            next = edge.push(hash);
+            if next.is_some() {
+                whole.push(Tile {
+                    level,
+                    n: self.size >> below(level + 1),
+                    hashes: std::mem::take(edge).hashes,
+                    root: next,
+                });
+            }
         }
-        let first = stored_hash_index(0, self.size);
         self.size += 1;
-        Ok((first, hashes))
+        whole
+    }
+
+    /// The tiles that are not whole.
+    pub(crate) fn edge(&self) -> impl Iterator<Item = Tile> {
+        let begun = |(_, edge): &(u32, &Edge)| !edge.hashes.is_empty();
+        (0..)
+            .zip(&self.levels)
+            .filter(begun)
+            .map(|(level, edge)| Tile {
+                level,
+                n: self.size >> below(level + 1),
+                hashes: edge.hashes.clone(),
+                root: None,
+            })
     }
 }
 
-/// The tree as it lies in the table `hashes`.
+/// One of the hashes of a tile.
+pub(crate) fn hash_at(tile: &[u8], at: u64) -> Option<Hash> {
+    let (hashes, _) = tile.as_chunks::<HASH_SIZE>();
+    hashes
+        .get(usize::try_from(at).ok()?)
+        .map(|hash| Hash(*hash))
+}
+
+/// The tree as it lies in the table `tiles`.
 pub(crate) struct Stored<'c>(pub(crate) &'c Connection);
 
 impl Stored<'_> {
-    pub(crate) fn hash(&self, index: u64) -> rusqlite::Result<Option<Hash>> {
+    pub(crate) fn tile(&self, level: u32, n: u64) -> rusqlite::Result<Option<Vec<u8>>> {
         self.0
-            .prepare_cached("SELECT hash FROM hashes WHERE idx = ?1")?
-            .query_row([index.cast_signed()], |row| row.get(0).map(Hash))
+            .prepare_cached("SELECT hashes FROM tiles WHERE level = ?1 AND n = ?2")?
+            .query_row((level, n.cast_signed()), |row| row.get(0))
             .optional()
     }
-}
 
-impl HashReader for Stored<'_> {
-    fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, Error> {
-        indexes
-            .iter()
-            .map(|&index| match self.hash(index) {
-                Ok(Some(hash)) => Ok(hash),
-                Ok(None) => Err(Error::IndexesNotInTree),
-                Err(error) => Err(Error::InvalidInput(error.to_string())),
-            })
-            .collect()
+    /// Of each level, the place of the last tile and how many hashes it holds.
+    pub(crate) fn ends(&self) -> rusqlite::Result<Vec<(u32, u64, u64)>> {
+        // Level by level, so that only the last tile of each is read.
+        let highest: Option<u32> = self
+            .0
+            .query_row("SELECT max(level) FROM tiles", [], |row| row.get(0))?;
+        let mut last = self.0.prepare_cached(
+            "SELECT n, length(hashes) FROM tiles WHERE level = ?1 ORDER BY n DESC LIMIT 1",
+        )?;
+        let levels = highest.map_or(0..0, |highest| 0..highest.saturating_add(1));
+        let mut ends = Vec::new();
+        for level in levels {
+            let end = last
+                .query_row([level], |row| {
+                    let bytes = row.get::<_, i64>(1)?.cast_unsigned();
+                    Ok((
+                        row.get::<_, i64>(0)?.cast_unsigned(),
+                        bytes.div_ceil(HASH_SIZE as u64),
+                    ))
+                })
+                .optional()?;
+            ends.extend(end.map(|(n, count)| (level, n, count)));
+        }
+        Ok(ends)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tlog_tiles::{check_tree, prove_tree, record_hash, stored_hash_count, tree_hash};
+    use tlog_tiles::{Error, HashReader, record_hash, stored_hashes_for_record_hash, tree_hash};
 
     struct All(Vec<Hash>);
     impl HashReader for All {
@@ -100,18 +206,42 @@ mod tests {
     }
 
     #[test]
-    fn the_right_edge_gives_the_same_tree_as_all_hashes() {
-        let (mut all, mut peaks, mut roots) = (All(Vec::new()), Peaks::default(), Vec::new());
-        for n in 0_u64..300 {
-            let (first, hashes) = peaks.push(record_hash(&n.to_be_bytes())).unwrap();
-            assert_eq!(first, all.0.len() as u64);
-            all.0.extend(hashes);
-            assert_eq!(all.0.len() as u64, stored_hash_count(n + 1));
-            roots.push(peaks.root().unwrap());
-            assert_eq!(peaks.root().unwrap(), tree_hash(n + 1, &all).unwrap());
-            assert_eq!(Peaks::load(n + 1, &all).unwrap().held, peaks.held);
+    fn the_right_edge_gives_the_same_tree_and_tiles_as_all_hashes() {
+        const RECORDS: u64 = 66_000;
+        let db = Connection::open_in_memory().unwrap();
+        crate::schema::make_tables(&db).unwrap();
+        let store = |tile: &Tile| {
+            db.execute(
+                "INSERT OR REPLACE INTO tiles VALUES (?1, ?2, ?3)",
+                (tile.level, tile.n.cast_signed(), &tile.hashes),
+            )
+            .unwrap();
+        };
+        let (mut all, mut tree) = (All(Vec::new()), Tree::default());
+        assert_eq!(tree.root(), EMPTY_HASH);
+        for n in 0..RECORDS {
+            let leaf = record_hash(&n.to_be_bytes());
+            all.0
+                .extend(stored_hashes_for_record_hash(n, leaf, &all).unwrap());
+            for tile in tree.push(leaf) {
+                let level = u8::try_from(tile.level).unwrap();
+                let reference = tlog_tiles::Tile::new(8, level, tile.n, 256, false);
+                assert_eq!(reference.read_data(&all).unwrap(), tile.hashes);
+                assert_eq!(
+                    tlog_tiles::Tile::subtree_hash(&tile.hashes),
+                    tile.root.unwrap()
+                );
+                store(&tile);
+            }
+            if n < 600 || n % 97 == 0 || n > 65_500 {
+                assert_eq!(tree.root(), tree_hash(n + 1, &all).unwrap(), "{n}");
+                tree.edge().for_each(|tile| store(&tile));
+                let loaded = Tree::load(n + 1, &Stored(&db)).unwrap().unwrap();
+                assert_eq!(loaded.root(), tree.root(), "{n}");
+            }
         }
-        let proof = prove_tree(300, 123, &all).unwrap();
-        check_tree(&proof, 300, roots[299], 123, roots[122]).unwrap();
+        let ends = Stored(&db).ends().unwrap();
+        assert_eq!(ends, [(0, 257, 208), (1, 1, 1), (2, 0, 1)]);
+        assert!(Tree::load(RECORDS + 1, &Stored(&db)).unwrap().is_none());
     }
 }

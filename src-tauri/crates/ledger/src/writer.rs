@@ -1,19 +1,18 @@
 //! The one writer. Its thread has it, or whoever commits a routine record on a
 //! thread of their own: see [`Shared::commit_here`].
 
-use crate::columns::Columns;
 use crate::error::{LedgerError, words};
 use crate::keeper::Keeper;
 use crate::note::HeadSigner;
 use crate::queue::{Batch, Entry, Job, Prepared};
 use crate::receipt::Receipt;
-use crate::recovery;
+use crate::recovery::{self, request_of};
 use crate::schema;
 use crate::shared::Shared;
 use crate::state::State;
-use crate::tree::Peaks;
-use countersign_model::{AuditRecord, Digest, Event, Recorded};
-use rusqlite::{Connection, ffi, params};
+use crate::tree::{Tile, Tree};
+use countersign_model::{AuditRecord, Digest, Event, Recorded, RequestId};
+use rusqlite::{Connection, params};
 use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,7 +26,9 @@ const CHECKPOINT_EVERY: u64 = 1000;
 /// What only one thread at a time has. Nothing else writes to the database.
 pub(crate) struct Writer {
     pub(crate) db: Connection,
-    pub(crate) peaks: Peaks,
+    /// Reads what requests are found by.
+    pub(crate) known: Connection,
+    pub(crate) tree: Tree,
     pub(crate) state: State,
     pub(crate) signer: HeadSigner,
     /// Size and text of the newest checkpoint.
@@ -93,14 +94,16 @@ impl Writer {
     pub(crate) fn end(self) {
         let Self {
             db,
+            known,
             keeper,
             lock,
             shared,
             ..
         } = self;
         shared.readers.close();
-        drop(db);
+        drop((db, known));
         keeper.end();
+        shared.index.close();
         drop(lock);
     }
 
@@ -114,7 +117,7 @@ impl Writer {
         }
         self.write_some(jobs, text);
         self.shared.queue.give_back(batch);
-        if self.peaks.size() / CHECKPOINT_EVERY > self.newest.0 / CHECKPOINT_EVERY {
+        if self.tree.size() / CHECKPOINT_EVERY > self.newest.0 / CHECKPOINT_EVERY {
             self.commit_checkpoint();
         }
     }
@@ -178,7 +181,7 @@ impl Writer {
             Ok(committed) => committed,
             Err(error) => return jobs.drain(..).for_each(|job| job.refuse(error.clone())),
         };
-        self.shared.set_size(self.peaks.size());
+        self.shared.set_size(self.tree.size());
         self.keeper.wrote(jobs.len());
         let heard = self.shared.recorded.receiver_count() > 0;
         for (job, fate) in jobs.drain(..).zip(fates) {
@@ -259,7 +262,7 @@ impl Writer {
                 }
             });
         }
-        self.run_cached("COMMIT")?;
+        self.commit_head()?;
         Ok((fates, added))
     }
 
@@ -274,7 +277,7 @@ impl Writer {
         self.place(&entry.record, canonical, entry.leaf)
     }
 
-    /// Inserts a record and its hashes. The inner error refuses this one alone;
+    /// Inserts a record and what it makes whole of the tree. The inner error refuses this one alone;
     /// the outer one breaks the transaction.
     fn place(
         &mut self,
@@ -282,54 +285,50 @@ impl Writer {
         canonical: &str,
         leaf: Digest,
     ) -> Result<Result<u64, LedgerError>, Broken> {
-        let index = self.peaks.size();
-        let columns = Columns::of_record(record);
-        let inserted = self
-            .db
-            .prepare_cached(
-                "INSERT INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-            )
-            .and_then(|mut insert| {
-                insert.execute(params![
-                    index.cast_signed(),
-                    columns.at_ms,
-                    columns.kind,
-                    columns.request,
-                    columns.run,
-                    columns.agent,
-                    columns.account,
-                    columns.decision,
-                    columns.effects,
-                    columns.operation,
-                    leaf.as_bytes(),
-                    canonical,
-                ])
-            });
-        match inserted {
-            Ok(_) => {}
-            // The only UNIQUE index is that of requests and kinds.
-            Err(rusqlite::Error::SqliteFailure(error, _))
-                if error.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE =>
-            {
+        if let Some((request, is_after)) = request_of(record) {
+            if self.has(request, is_after).map_err(|e| e.to_string())? {
                 return Ok(Err(recovery::duplicate(record)));
             }
-            Err(error) => return Err(words(&error)),
+            self.shared
+                .index
+                .remember(request, is_after, self.tree.size());
         }
-        let (first, hashes) = self
-            .peaks
-            .push(Hash(*leaf.as_bytes()))
-            .map_err(|e| e.to_string())?;
-        let mut insert = self
-            .db
-            .prepare_cached("INSERT INTO hashes VALUES (?1, ?2)")
+        let index = self.tree.size();
+        self.db
+            .prepare_cached("INSERT INTO records VALUES (?1, ?2, ?3)")
+            .and_then(|mut insert| {
+                insert.execute(params![index.cast_signed(), leaf.as_bytes(), canonical])
+            })
             .map_err(|e| words(&e))?;
-        for (at, hash) in (first..).zip(hashes) {
-            insert
-                .execute(params![at.cast_signed(), hash.0])
-                .map_err(|e| words(&e))?;
+        for tile in self.tree.push(Hash(*leaf.as_bytes())) {
+            self.lay_down(&tile)?;
         }
         self.state.apply(record);
         Ok(Ok(index))
+    }
+
+    /// Whether a request has such a record already.
+    fn has(&self, request: &RequestId, is_after: bool) -> Result<bool, LedgerError> {
+        if is_after && self.state.open.contains(request) {
+            return Ok(false);
+        }
+        let places = self.shared.index.places(&self.known, request)?;
+        Ok(if is_after {
+            places.after.is_some()
+        } else {
+            places.before.is_some()
+        })
+    }
+
+    /// Stores a tile in the place of the one that was not whole.
+    fn lay_down(&self, tile: &Tile) -> Result<(), Broken> {
+        self.db
+            .prepare_cached("INSERT OR REPLACE INTO tiles VALUES (?1, ?2, ?3)")
+            .and_then(|mut insert| {
+                insert.execute(params![tile.level, tile.n.cast_signed(), tile.hashes])
+            })
+            .map(drop)
+            .map_err(|e| words(&e))
     }
 
     /// Places a record of the writer's own.
@@ -347,10 +346,12 @@ impl Writer {
 
     /// Signs the head as it is now, unless that was done.
     fn sign(&mut self) -> Result<String, Broken> {
-        let size = self.peaks.size();
+        let size = self.tree.size();
         if self.newest.0 != size {
-            let root = self.peaks.root().map_err(|e| e.to_string())?;
-            let note = self.signer.sign(size, root, &self.state)?;
+            let note = self.signer.sign(size, self.tree.root(), &self.state)?;
+            for tile in self.tree.edge() {
+                self.lay_down(&tile)?;
+            }
             self.db
                 .prepare_cached("INSERT INTO checkpoints VALUES (?1, ?2)")
                 .and_then(|mut insert| insert.execute(params![size.cast_signed(), note]))
@@ -390,9 +391,15 @@ impl Writer {
             .iter()
             .try_for_each(|record| self.add(record, &mut added))?;
         self.sign()?;
-        self.run_cached("COMMIT")?;
-        self.shared.set_size(self.peaks.size());
+        self.commit_head()?;
+        self.shared.set_size(self.tree.size());
         Ok(())
+    }
+
+    /// Ends a transaction that added records.
+    fn commit_head(&self) -> Result<(), Broken> {
+        schema::commit_to(&self.db, &self.tree).map_err(|e| words(&e))?;
+        self.run_cached("COMMIT")
     }
 
     fn sync_at_commit(&mut self, full: bool) -> Result<(), Broken> {

@@ -1,8 +1,8 @@
 //! Whether a ledger is what was recorded: offline, on the file or a copy of it.
 //!
-//! Every record is hashed anew from its text, which must be canonical JSON; every
-//! column must repeat its record; indexes must have no gap; the stored tree must
-//! be the tree of these hashes; and every checkpoint, stored or kept elsewhere,
+//! Every record is hashed anew from its text, which must be canonical JSON; their
+//! numbers must have no gap; the stored tree must be the tree of these hashes;
+//! what records are found by must repeat them; and every checkpoint, stored or kept elsewhere,
 //! must be the head of that tree at its size. Without a checkpoint kept elsewhere
 //! nobody can tell that a whole ledger was rolled back to an older state of itself.
 
@@ -15,11 +15,11 @@ use crate::note::Head;
 use crate::schema::{self, APPLICATION, FORM};
 use countersign_model::Digest;
 use rusqlite::Connection;
-use source::Source;
+use source::{Source, Sources};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::thread;
-use walk::{Expected, Walk};
+use walk::{Expected, Walk, Whose};
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,7 +154,7 @@ pub fn verify(
         expected.push(Expected {
             size: head.size,
             root: head.root,
-            given: true,
+            whose: Whose::Given,
         });
     }
     let (source, db) = Source::find(path)?;
@@ -189,35 +189,45 @@ pub fn verify(
             None,
             "Its tables or indexes are not the ledger's own.",
         );
-        return Ok(Report {
-            records: 0,
-            root: no_root(),
-            signed: 0,
-            witnessed: 0,
-            fault: Some(fault),
-        });
+        return Ok(nothing_but(fault));
     }
-    Ok(examine(&source, &db, public_key, expected))
+    let (sources, bad_index) = Sources::find(source, path, &db);
+    let mut report = examine(&sources, &db, public_key, expected);
+    report.fault = report.fault.or_else(|| {
+        let words = format!("What records are found by is damaged: {}.", bad_index?);
+        Some(Fault::new(Tampering::Damaged, None, words))
+    });
+    Ok(report)
+}
+
+fn nothing_but(fault: Fault) -> Report {
+    Report {
+        records: 0,
+        root: no_root(),
+        signed: 0,
+        witnessed: 0,
+        fault: Some(fault),
+    }
 }
 
 fn examine(
-    source: &Source,
+    sources: &Sources,
     db: &Connection,
     public_key: &[u8; 32],
     mut expected: Vec<Expected>,
 ) -> Report {
     let (walked, file) = thread::scope(|scope| {
         // SQLite's own check of pages and indexes, beside ours of their meaning.
-        let file = scope.spawn(|| check_file(source));
+        let file = scope.spawn(|| check_files(sources));
         let walked = db
             // One state of the ledger: what is appended meanwhile is for the next time.
             .execute_batch("BEGIN")
-            .and_then(|()| stored_checkpoints(db, public_key, &mut expected))
-            .and_then(|bad_checkpoint| {
-                expected.sort_by_key(|head| (head.size, head.given));
+            .and_then(|()| stored_heads(db, public_key, &mut expected))
+            .and_then(|bad_head| {
+                expected.sort_by_key(|head| (head.size, head.whose));
                 Walk::new(db, &expected)
-                    .and_then(|walk| walk.run(source))
-                    .map(|walked| (walked, bad_checkpoint))
+                    .and_then(|walk| walk.run(sources))
+                    .map(|walked| (walked, bad_head))
             });
         (
             walked,
@@ -226,21 +236,11 @@ fn examine(
         )
     });
     let (mut report, later) = match walked {
-        Ok((report, bad_checkpoint)) => (report, bad_checkpoint),
-        Err(error) => (
-            Report {
-                records: 0,
-                root: no_root(),
-                signed: 0,
-                witnessed: 0,
-                fault: None,
-            },
-            Some(Fault::new(
-                Tampering::Damaged,
-                None,
-                format!("The file cannot be read: {}.", words(&error)),
-            )),
-        ),
+        Ok((report, bad_head)) => (report, bad_head),
+        Err(error) => {
+            let words = format!("The file cannot be read: {}.", words(&error));
+            return nothing_but(Fault::new(Tampering::Damaged, None, words));
+        }
     };
     report.fault = report.fault.or(later).or_else(|| {
         file.map(|what| {
@@ -254,9 +254,9 @@ fn examine(
     report
 }
 
-/// Adds the stored checkpoints to what is expected. Those that prove nothing are
-/// a fault of their own, named after those of records.
-fn stored_checkpoints(
+/// Adds the stored checkpoints and the head to what is expected. Those that prove
+/// nothing are a fault of their own, named after those of records.
+fn stored_heads(
     db: &Connection,
     public_key: &[u8; 32],
     expected: &mut Vec<Expected>,
@@ -271,7 +271,7 @@ fn stored_checkpoints(
                 expected.push(Expected {
                     size,
                     root: head.root,
-                    given: false,
+                    whose: Whose::Stored,
                 });
             }
             Ok(head) => {
@@ -288,7 +288,19 @@ fn stored_checkpoints(
             }
         }
     }
-    if expected.iter().all(|head| head.given) && bad.is_none() && schema::record_count(db)? > 0 {
+    match schema::committed_head(db)? {
+        Some((size, root)) => expected.push(Expected {
+            size,
+            root,
+            whose: Whose::Committed,
+        }),
+        None => {
+            let words = "The head that was committed last is gone.";
+            bad.get_or_insert(Fault::new(Tampering::Changed, None, words));
+        }
+    }
+    let has_own = expected.iter().any(|head| head.whose == Whose::Stored);
+    if !has_own && bad.is_none() && schema::record_count(db)? > 0 {
         bad = Some(Fault::new(
             Tampering::Changed,
             None,
@@ -298,11 +310,34 @@ fn stored_checkpoints(
     Ok(bad)
 }
 
-fn check_file(source: &Source) -> Option<String> {
-    let found: rusqlite::Result<String> = source
-        .connect()
-        .and_then(|db| db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)));
-    match found {
+fn check_files(sources: &Sources) -> Option<String> {
+    let (ledger, index) = match sources.connect() {
+        Ok(both) => both,
+        Err(error) => return Some(words(&error)),
+    };
+    check_file(&ledger).or_else(|| {
+        let (index, _) = index?;
+        check_file(&index)
+            .or_else(|| check_extent(&index))
+            .map(|what| format!("what records are found by: {what}"))
+    })
+}
+
+/// Whether the index has entries of nothing but the records that it covers.
+fn check_extent(index: &Connection) -> Option<String> {
+    const BESIDE: &str = "SELECT count(*) FROM entries
+        WHERE idx < 0 OR idx >= (SELECT ifnull(max(size), 0) FROM covered)";
+    match index.query_row(BESIDE, [], |row| row.get::<_, i64>(0)) {
+        Ok(0) => None,
+        Ok(more) => Some(format!("it has {more} entries more than records")),
+        Err(error) => Some(words(&error)),
+    }
+}
+
+fn check_file(db: &Connection) -> Option<String> {
+    match db.query_row("PRAGMA integrity_check(1)", [], |row| {
+        row.get::<_, String>(0)
+    }) {
         Ok(text) if text == "ok" => None,
         Ok(text) => Some(text),
         Err(error) => Some(words(&error)),

@@ -1,6 +1,7 @@
 //! Reads records on several threads; hands them on in their order.
 
-use super::source::Source;
+use super::source::Sources;
+use crate::columns::{Columns, NAMES};
 use crate::error::words;
 use crate::row::{COLUMNS, Row};
 use rusqlite::Connection;
@@ -37,7 +38,11 @@ pub(super) enum End {
 
 /// Calls `each` with chunk after chunk of the first `size` records, in order,
 /// until it breaks.
-pub(super) fn in_order(source: &Source, size: u64, mut each: impl FnMut(Chunk) -> ControlFlow<()>) {
+pub(super) fn in_order(
+    sources: &Sources,
+    size: u64,
+    mut each: impl FnMut(Chunk) -> ControlFlow<()>,
+) {
     let chunks = size.div_ceil(CHUNK);
     let threads = thread::available_parallelism()
         .map_or(1, usize::from)
@@ -48,7 +53,7 @@ pub(super) fn in_order(source: &Source, size: u64, mut each: impl FnMut(Chunk) -
         for _ in 0..threads {
             let (sender, next) = (sender.clone(), &next);
             scope.spawn(move || {
-                let connection = source.connect();
+                let connection = sources.connect();
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= chunks {
@@ -57,7 +62,7 @@ pub(super) fn in_order(source: &Source, size: u64, mut each: impl FnMut(Chunk) -
                     let range = (number * CHUNK, size.min((number + 1) * CHUNK));
                     let mut leaves = Vec::new();
                     let end = match &connection {
-                        Ok(db) => read(db, range, &mut leaves)
+                        Ok((db, index)) => read(db, index.as_ref(), range, &mut leaves)
                             .unwrap_or_else(|e| End::Unreadable(words(&e))),
                         Err(error) => End::Unreadable(words(error)),
                     };
@@ -88,10 +93,20 @@ pub(super) fn in_order(source: &Source, size: u64, mut each: impl FnMut(Chunk) -
     });
 }
 
-fn read(db: &Connection, (from, to): (u64, u64), leaves: &mut Vec<Hash>) -> rusqlite::Result<End> {
+fn read(
+    db: &Connection,
+    index: Option<&(Connection, u64)>,
+    (from, to): (u64, u64),
+    leaves: &mut Vec<Hash>,
+) -> rusqlite::Result<End> {
+    let range = [from.cast_signed(), to.cast_signed()];
     let sql = format!("SELECT {COLUMNS} FROM records WHERE idx >= ?1 AND idx < ?2 ORDER BY idx");
     let mut select = db.prepare_cached(&sql)?;
-    let mut rows = select.query([from.cast_signed(), to.cast_signed()])?;
+    let mut rows = select.query(range)?;
+    let sql = format!("SELECT idx, {NAMES} FROM entries WHERE idx >= ?1 AND idx < ?2 ORDER BY idx");
+    let mut select = index.map(|(db, _)| db.prepare_cached(&sql)).transpose()?;
+    let mut entries = select.as_mut().map(|s| s.query(range)).transpose()?;
+    let covered = index.map_or(0, |&(_, covered)| covered);
     for expected in from..to {
         let row = match rows.next()? {
             Some(row) => Row::read(row)?,
@@ -105,6 +120,28 @@ fn read(db: &Connection, (from, to): (u64, u64), leaves: &mut Vec<Hash>) -> rusq
         if let Err(what) = row.check(leaf) {
             return Ok(End::Untrue(what));
         }
+        if expected < covered {
+            let entry = match &mut entries {
+                Some(entries) => entries.next()?,
+                None => None,
+            };
+            if let Err(what) = check_entry(entry, &row)? {
+                return Ok(End::Untrue(what));
+            }
+        }
     }
     Ok(End::Whole)
+}
+
+/// Whether the index repeats a record.
+fn check_entry(
+    entry: Option<&rusqlite::Row<'_>>,
+    row: &Row<'_>,
+) -> rusqlite::Result<Result<(), String>> {
+    match entry {
+        Some(entry) if entry.get::<_, i64>(0)?.cast_unsigned() == row.index => {
+            Ok(Columns::read(entry, 1)?.check(row.canonical()))
+        }
+        _ => Ok(Err("the index does not have it".to_owned())),
+    }
 }

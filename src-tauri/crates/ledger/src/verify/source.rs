@@ -1,5 +1,6 @@
 use super::VerifyError;
 use crate::error::{is_damage, words};
+use crate::index;
 use crate::open::beside;
 use crate::schema;
 use rusqlite::{Connection, OpenFlags};
@@ -93,6 +94,43 @@ impl Source {
                 Ok(db)
             }
         }
+    }
+}
+
+/// A ledger, and its index where there is one that is of this state of it.
+/// Another one is not looked at: it is made anew before anybody uses it.
+pub(super) struct Sources {
+    pub(super) ledger: Source,
+    pub(super) index: Option<(Source, u64)>,
+}
+
+impl Sources {
+    /// With what lies beside the ledger, which `db` reads; and in words, what is
+    /// wrong with an index that cannot be read.
+    pub(super) fn find(ledger: Source, path: &Path, db: &Connection) -> (Self, Option<String>) {
+        let found = match Source::find(&beside(path, ".index")) {
+            Ok((source, index)) => match index::fitting(&index, db) {
+                Ok(covered) => Ok(covered.map(|covered| (source, covered))),
+                Err(error) => Err(words(&error)),
+            },
+            Err(VerifyError::NotALedger { what, .. }) => Err(what),
+            // There is none.
+            Err(_) => Ok(None),
+        };
+        let (index, bad) = match found {
+            Ok(index) => (index, None),
+            Err(what) => (None, Some(what)),
+        };
+        (Self { ledger, index }, bad)
+    }
+
+    /// Connections to both; of the index, how many records it covers.
+    pub(super) fn connect(&self) -> rusqlite::Result<(Connection, Option<(Connection, u64)>)> {
+        let index = match &self.index {
+            Some((source, covered)) => Some((source.connect()?, *covered)),
+            None => None,
+        };
+        Ok((self.ledger.connect()?, index))
     }
 }
 

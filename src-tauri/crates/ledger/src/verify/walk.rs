@@ -1,21 +1,31 @@
 //! Builds the tree anew, beside the stored one and the signed heads.
 
 use super::rows::{self, Chunk, End};
-use super::source::Source;
+use super::source::Sources;
 use super::{Fault, Report, Tampering};
 use crate::schema;
-use crate::tree::{Peaks, Stored};
+use crate::tree::{Stored, Tree, WIDTH, below, hash_at};
 use countersign_model::Digest;
-use rusqlite::{Connection, OptionalExtension as _, Rows};
+use rusqlite::{Connection, OptionalExtension as _};
 use std::ops::ControlFlow;
-use tlog_tiles::{Hash, split_stored_hash_index, stored_hash_index};
+use tlog_tiles::{HASH_SIZE, Hash};
+
+/// Whose word a head is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Whose {
+    /// A checkpoint that is stored in the ledger.
+    Stored,
+    /// A checkpoint that was kept elsewhere, and given.
+    Given,
+    /// What the last transaction wrote down, unsigned.
+    Committed,
+}
 
 /// The head that the tree must have at a size.
 pub(super) struct Expected {
     pub(super) size: u64,
     pub(super) root: Hash,
-    /// Kept elsewhere and given, not stored in the ledger.
-    pub(super) given: bool,
+    pub(super) whose: Whose,
 }
 
 pub(super) struct Walk<'a> {
@@ -23,7 +33,12 @@ pub(super) struct Walk<'a> {
     /// Sorted by size.
     expected: &'a [Expected],
     size: u64,
-    peaks: Peaks,
+    /// How many records the newest stored checkpoint covers: so far the tree must
+    /// be stored, whether or not its tiles are whole.
+    laid_down: u64,
+    tree: Tree,
+    /// The stored tile that was read last, of each level.
+    tiles: Vec<Option<(u64, Vec<u8>)>>,
     /// How many of `expected` were met.
     met: usize,
     signed: u64,
@@ -34,45 +49,44 @@ impl<'a> Walk<'a> {
     /// From a connection inside a read transaction.
     pub(super) fn new(db: &'a Connection, expected: &'a [Expected]) -> rusqlite::Result<Self> {
         let size = schema::record_count(db)?;
+        let stored = expected
+            .iter()
+            .filter(|head| head.whose == Whose::Stored && head.size <= size);
         Ok(Self {
             db,
             expected,
             size,
-            peaks: Peaks::default(),
+            laid_down: stored.map(|head| head.size).max().unwrap_or(0),
+            tree: Tree::default(),
+            tiles: Vec::new(),
             met: 0,
             signed: 0,
             witnessed: 0,
         })
     }
 
-    pub(super) fn run(mut self, source: &Source) -> rusqlite::Result<Report> {
-        let db = self.db;
-        let mut select = db.prepare("SELECT idx, hash FROM hashes ORDER BY idx")?;
-        let mut hashes = select.query([])?;
+    pub(super) fn run(mut self, sources: &Sources) -> rusqlite::Result<Report> {
         let mut found = self.before_the_first()?.map(Ok);
         if found.is_none() {
-            rows::in_order(source, self.size, |chunk| {
-                match self.take(chunk, &mut hashes) {
-                    Ok(None) => ControlFlow::Continue(()),
-                    Ok(Some(fault)) => {
-                        found = Some(Ok(fault));
-                        ControlFlow::Break(())
-                    }
-                    Err(error) => {
-                        found = Some(Err(error));
-                        ControlFlow::Break(())
-                    }
+            rows::in_order(sources, self.size, |chunk| match self.take(chunk) {
+                Ok(None) => ControlFlow::Continue(()),
+                Ok(Some(fault)) => {
+                    found = Some(Ok(fault));
+                    ControlFlow::Break(())
+                }
+                Err(error) => {
+                    found = Some(Err(error));
+                    ControlFlow::Break(())
                 }
             });
         }
         let fault = match found {
             Some(found) => Some(found?),
-            None => self.after_the_last(&mut hashes)?,
+            None => self.after_the_last()?,
         };
-        let root = self.peaks.root().unwrap_or(tlog_tiles::EMPTY_HASH);
         Ok(Report {
-            records: self.peaks.size(),
-            root: Digest::from_bytes(root.0),
+            records: self.tree.size(),
+            root: Digest::from_bytes(self.tree.root().0),
             signed: self.signed,
             witnessed: self.witnessed,
             fault,
@@ -81,34 +95,35 @@ impl<'a> Walk<'a> {
 
     fn before_the_first(&mut self) -> rusqlite::Result<Option<Fault>> {
         let before: bool = self.db.query_row(
-            "SELECT exists(SELECT 1 FROM records WHERE idx < 0) OR exists(SELECT 1 FROM hashes WHERE idx < 0)",
-            [],
+            "SELECT exists(SELECT 1 FROM records WHERE idx < 0)
+                OR exists(SELECT 1 FROM tiles WHERE n < 0 OR level < 0 OR length(hashes) > ?1)",
+            [WIDTH.cast_signed() * HASH_SIZE as i64],
             |row| row.get(0),
         )?;
         if before {
-            let words = "A record or hash stands before the first one.";
+            let words = "A record or hash stands before the first one, or in no place of the tree.";
             return Ok(Some(Fault::new(Tampering::Inserted, None, words)));
         }
         Ok(self.meet_heads())
     }
 
-    fn take(&mut self, chunk: Chunk, hashes: &mut Rows<'_>) -> rusqlite::Result<Option<Fault>> {
+    fn take(&mut self, chunk: Chunk) -> rusqlite::Result<Option<Fault>> {
         let last = chunk.leaves.len().saturating_sub(1);
         for (n, &leaf) in chunk.leaves.iter().enumerate() {
-            let index = self.peaks.size();
+            let index = self.tree.size();
             // Where the tree has another hash, `push` can say more than the row.
             if n == last
                 && let End::Untrue(what) = &chunk.end
-                && self.stored_leaf(index)? == Some(leaf)
+                && self.stored(0, index)?.is_none_or(|stored| stored == leaf)
             {
                 let words = format!("Record {index} was changed: {what}.");
                 return Ok(Some(Fault::new(Tampering::Changed, index, words)));
             }
-            if let Some(fault) = self.push(leaf, hashes)? {
+            if let Some(fault) = self.push(leaf)? {
                 return Ok(Some(fault));
             }
         }
-        let index = self.peaks.size();
+        let index = self.tree.size();
         match chunk.end {
             End::Whole | End::Untrue(_) => Ok(None),
             End::Missing => self.displaced(index, None).map(Some),
@@ -121,54 +136,64 @@ impl<'a> Walk<'a> {
 
     /// One more record: its hashes must be the stored ones, and the heads signed
     /// at this size those of the tree.
-    fn push(&mut self, leaf: Hash, hashes: &mut Rows<'_>) -> rusqlite::Result<Option<Fault>> {
-        let index = self.peaks.size();
-        let before = self.peaks.clone();
-        let (first, new) = match self.peaks.push(leaf) {
-            Ok(pushed) => pushed,
-            Err(error) => {
-                return Ok(Some(Fault::new(
-                    Tampering::Damaged,
-                    index,
-                    error.to_string(),
-                )));
-            }
+    fn push(&mut self, leaf: Hash) -> rusqlite::Result<Option<Fault>> {
+        let index = self.tree.size();
+        let missing = |_| {
+            let words = format!("A hash of the stored tree is missing for record {index}.");
+            Some(Fault::new(Tampering::Removed, index, words))
         };
-        for (level, (at, hash)) in (first..).zip(new).enumerate() {
-            let stored = match hashes.next()? {
-                Some(row) => (row.get::<_, i64>(0)?.cast_unsigned(), Hash(row.get(1)?)),
-                None => (u64::MAX, Hash::default()),
+        match self.stored(0, index)? {
+            Some(stored) if stored != leaf => return self.displaced(index, Some(leaf)).map(Some),
+            None if self.is_laid_down(0, index) => return Ok(missing(())),
+            _ => {}
+        }
+        // What stands above is only looked at where it is made: once a tile is whole.
+        let before = (index % WIDTH == WIDTH - 1).then(|| self.tree.clone());
+        for tile in self.tree.push(leaf) {
+            let level = tile.level + 1;
+            let fault = match self.stored(level, tile.n)? {
+                stored @ Some(_) if stored != tile.root => {
+                    let covered = tile.n << below(level);
+                    let words = format!(
+                        "The stored tree does not fit records {covered} to {index}: one of them, or the hash over them, was changed."
+                    );
+                    Some(Fault::new(Tampering::Changed, covered, words))
+                }
+                None if self.is_laid_down(level, tile.n) => missing(()),
+                _ => None,
             };
-            if stored == (at, hash) {
-                continue;
+            if fault.is_some() {
+                self.tree = before.unwrap_or_default();
+                return Ok(fault);
             }
-            self.peaks = before;
-            if stored.0 != at {
-                let words = format!("A hash of the stored tree is missing for record {index}.");
-                return Ok(Some(Fault::new(Tampering::Removed, index, words)));
-            }
-            if level == 0 {
-                return self.displaced(index, Some(leaf)).map(Some);
-            }
-            let covered = (index >> level) << level;
-            let words = format!(
-                "The stored tree does not fit records {covered} to {index}: one of them, or the hash over them, was changed."
-            );
-            return Ok(Some(Fault::new(Tampering::Changed, covered, words)));
         }
         Ok(self.meet_heads())
     }
 
+    /// Whether the stored tree must have this hash: its tile is whole, or a
+    /// stored checkpoint covers it.
+    fn is_laid_down(&self, level: u32, at: u64) -> bool {
+        let ends_by = |hashes: u64, level: u32, size: u64| {
+            size.checked_shr(below(level)).unwrap_or(0) >= hashes
+        };
+        ends_by(at + 1, level, self.laid_down) || ends_by(at / WIDTH + 1, level + 1, self.size)
+    }
+
     /// The heads that were signed at this size.
     fn meet_heads(&mut self) -> Option<Fault> {
-        let size = self.peaks.size();
+        let size = self.tree.size();
         while let Some(head) = self.expected.get(self.met).filter(|head| head.size == size) {
-            if self.peaks.root().ok() != Some(head.root) {
+            if self.tree.root() != head.root {
                 let agreed = self.signed.max(self.witnessed);
-                let whose = if head.given {
-                    "the given checkpoint"
-                } else {
-                    "its own checkpoint"
+                let whose = match head.whose {
+                    Whose::Given => "the given checkpoint",
+                    Whose::Stored => "its own checkpoint",
+                    Whose::Committed => {
+                        let words = format!(
+                            "One of the records from {agreed} on, or the head that was committed with them, was changed."
+                        );
+                        return Some(Fault::new(Tampering::Changed, agreed, words));
+                    }
                 };
                 let words = format!(
                     "The ledger was forked: {whose} over {size} records was signed over others, which differ from record {agreed} on or later."
@@ -176,19 +201,19 @@ impl<'a> Walk<'a> {
                 return Some(Fault::new(Tampering::Forked, agreed, words));
             }
             self.met += 1;
-            *(if head.given {
-                &mut self.witnessed
-            } else {
-                &mut self.signed
-            }) = size;
+            match head.whose {
+                Whose::Given => self.witnessed = size,
+                Whose::Stored => self.signed = size,
+                Whose::Committed => {}
+            }
         }
         None
     }
 
     /// What happened to the record that the stored tree has at `index`, when
     /// another stands there (or none).
-    fn displaced(&self, index: u64, stands_there: Option<Hash>) -> rusqlite::Result<Fault> {
-        let belongs = self.stored_leaf(index)?;
+    fn displaced(&mut self, index: u64, stands_there: Option<Hash>) -> rusqlite::Result<Fault> {
+        let belongs = self.stored(0, index)?;
         let went_to = match belongs {
             Some(hash) => self.record_with(hash, index)?,
             None => None,
@@ -233,7 +258,7 @@ impl<'a> Walk<'a> {
         })
     }
 
-    fn after_the_last(&self, hashes: &mut Rows<'_>) -> rusqlite::Result<Option<Fault>> {
+    fn after_the_last(&self) -> rusqlite::Result<Option<Fault>> {
         let size = self.size;
         let truncated = |by: String| {
             Fault::new(
@@ -242,15 +267,19 @@ impl<'a> Walk<'a> {
                 format!("The ledger was truncated: {by} and {size} are left."),
             )
         };
-        if hashes.next()?.is_some() {
+        let ends = Stored(self.db).ends()?;
+        let is_beyond = |&(level, n, count): &(u32, u64, u64)| {
+            n * WIDTH + count > size.checked_shr(below(level)).unwrap_or(0)
+        };
+        if ends.iter().any(is_beyond) {
             return Ok(Some(truncated(
                 "its tree has hashes of more records".to_owned(),
             )));
         }
         let beyond = &self.expected[self.met..];
-        if let Some(head) = beyond.iter().find(|head| !head.given) {
+        if let Some(head) = beyond.iter().find(|head| head.whose != Whose::Given) {
             return Ok(Some(truncated(format!(
-                "its own checkpoint is over {} records",
+                "it had {} records at least",
                 head.size
             ))));
         }
@@ -263,8 +292,21 @@ impl<'a> Walk<'a> {
         }))
     }
 
-    fn stored_leaf(&self, index: u64) -> rusqlite::Result<Option<Hash>> {
-        Stored(self.db).hash(stored_hash_index(0, index))
+    /// A hash of the stored tree.
+    fn stored(&mut self, level: u32, at: u64) -> rusqlite::Result<Option<Hash>> {
+        let place = level as usize;
+        if self.tiles.len() <= place {
+            self.tiles.resize(place + 1, None);
+        }
+        let n = at / WIDTH;
+        let tile = match &mut self.tiles[place] {
+            Some((read, tile)) if *read == n => tile,
+            other => {
+                let tile = Stored(self.db).tile(level, n)?.unwrap_or_default();
+                &mut other.insert((n, tile)).1
+            }
+        };
+        Ok(hash_at(tile, at % WIDTH))
     }
 
     /// Another record with this hash. Reads the whole table; it is done once.
@@ -278,16 +320,18 @@ impl<'a> Walk<'a> {
             .optional()
     }
 
-    /// Where the stored tree has this leaf. Reads the whole table; it is done once.
+    /// Where the stored tree has this leaf. Reads all of them; it is done once.
     fn recorded_at(&self, leaf: Hash) -> rusqlite::Result<Option<u64>> {
         let mut select = self
             .db
-            .prepare("SELECT idx FROM hashes WHERE hash = ?1 AND idx >= 0")?;
-        let mut rows = select.query([leaf.0])?;
+            .prepare("SELECT n, hashes FROM tiles WHERE level = 0 ORDER BY n")?;
+        let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
-            let (level, n) = split_stored_hash_index(row.get::<_, i64>(0)?.cast_unsigned());
-            if level == 0 {
-                return Ok(Some(n));
+            let n = row.get::<_, i64>(0)?.cast_unsigned();
+            let tile: Vec<u8> = row.get(1)?;
+            let found = (0..WIDTH).find(|&at| hash_at(&tile, at) == Some(leaf));
+            if let Some(at) = found {
+                return Ok(Some(n * WIDTH + at));
             }
         }
         Ok(None)

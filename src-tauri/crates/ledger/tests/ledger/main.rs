@@ -9,7 +9,9 @@
 mod append;
 mod crash;
 mod disk_full;
+mod former;
 mod given;
+mod index;
 mod opening;
 mod original;
 mod tampering;

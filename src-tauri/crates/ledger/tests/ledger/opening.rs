@@ -169,7 +169,7 @@ fn the_files_are_for_their_owner_alone() {
     }
 }
 
-/// What lies in the folder, except what SQLite and the lock make anew.
+/// What lies in the folder, except what SQLite, the lock and the index make anew.
 fn content(place: &Place) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = fs::read_dir(place.folder.path())
         .unwrap()
@@ -181,6 +181,7 @@ fn content(place: &Place) -> Vec<(String, Vec<u8>)> {
             )
         })
         .filter(|(name, _)| !name.ends_with("-shm") && !name.ends_with(".lock"))
+        .filter(|(name, _)| !name.contains(".index"))
         .collect();
     files.sort();
     files
@@ -226,14 +227,15 @@ fn a_log_without_its_database_is_not_taken_for_a_new_ledger() {
 /// records after its newest checkpoint.
 #[test]
 fn a_ledger_whose_end_was_changed_is_refused_and_left_as_it_is() {
-    let changes: [(&str, &str); 11] = [
+    let changes: [(&str, &str); 15] = [
         (
             "a text",
             "UPDATE records SET canonical = replace(canonical, 'inbox-bot', 'other-bot') WHERE idx = 3",
         ),
         (
-            "a column",
-            "UPDATE records SET decision = 'deny' WHERE idx = 3",
+            "two rows",
+            "UPDATE records SET idx = -1 WHERE idx = 3; UPDATE records SET idx = 3 WHERE idx = 5;
+             UPDATE records SET idx = 5 WHERE idx = -1",
         ),
         ("a row", "DELETE FROM records WHERE idx = 3"),
         (
@@ -241,17 +243,24 @@ fn a_ledger_whose_end_was_changed_is_refused_and_left_as_it_is() {
             "DELETE FROM records WHERE idx = (SELECT max(idx) FROM records)",
         ),
         (
-            "a hash",
-            "UPDATE hashes SET hash = zeroblob(32) WHERE idx = (SELECT max(idx) FROM hashes)",
+            "a hash beside its text",
+            "UPDATE records SET leaf = zeroblob(32) WHERE idx = 3",
         ),
         (
-            "an early hash",
-            "UPDATE hashes SET hash = zeroblob(32) WHERE idx = 0",
+            "a hash that was signed",
+            "UPDATE tiles SET hashes = zeroblob(32)",
         ),
         (
-            "the last hash",
-            "DELETE FROM hashes WHERE idx = (SELECT max(idx) FROM hashes)",
+            "a hash too many",
+            "UPDATE tiles SET hashes = CAST(hashes || zeroblob(32) AS BLOB)",
         ),
+        (
+            "hashes of records that are missing",
+            "INSERT INTO tiles VALUES (0, 1, zeroblob(32))",
+        ),
+        ("the tree", "DELETE FROM tiles"),
+        ("the head", "DELETE FROM head"),
+        ("the size in the head", "UPDATE head SET size = size - 1"),
         ("the checkpoints", "DELETE FROM checkpoints"),
         (
             "a checkpoint",
@@ -261,7 +270,7 @@ fn a_ledger_whose_end_was_changed_is_refused_and_left_as_it_is() {
             "a trigger",
             "CREATE TRIGGER t AFTER INSERT ON records BEGIN DELETE FROM records WHERE idx = new.idx; END",
         ),
-        ("an index", "DROP INDEX by_request"),
+        ("an index", "CREATE INDEX of_mine ON records(leaf)"),
     ];
     for (what, change) in changes {
         let place = Place::new();
@@ -308,13 +317,13 @@ fn a_ledger_of_another_key_or_form_is_refused() {
     assert!(place.try_open().is_ok());
     Connection::open(place.path())
         .unwrap()
-        .pragma_update(None, "user_version", 2)
+        .pragma_update(None, "user_version", 3)
         .unwrap();
     assert_eq!(
         place.try_open().unwrap_err(),
         LedgerError::Newer {
             path: place.path(),
-            form: 2
+            form: 3
         }
     );
 }

@@ -1,14 +1,14 @@
 //! One ledger, and what can be done to copies of it.
 
 use crate::given::{Place, fresh_request, noted, requested, settled};
-use countersign_ledger::Durability;
 use countersign_ledger::verify::{Report, Tampering, verify};
+use countersign_ledger::{Durability, Filter};
 use countersign_model::{Decision, Effect};
 use rusqlite::Connection;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use tlog_tiles::{Error, Hash, HashReader, record_hash, stored_hashes};
+use tlog_tiles::{Error, Hash, HashReader, Tile, record_hash, stored_hashes};
 
 /// A ledger that was closed in order: 5,005 records, more than one reading
 /// thread's share and several checkpoints; a copy of it from earlier; and the
@@ -61,6 +61,8 @@ pub(crate) fn original() -> &'static Original {
             .unwrap();
         let kept = runtime.block_on(ledger.checkpoint()).unwrap();
         let public_key = ledger.public_key();
+        // Brings the index up to date.
+        assert_eq!(ledger.timeline(&Filter::default()).unwrap().len(), 1000);
         runtime.block_on(ledger.close()).unwrap();
         Original {
             place,
@@ -78,8 +80,27 @@ pub(crate) fn copy(of: &Path) -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
+/// What records are found by, beside a ledger.
+pub(crate) fn index_of(path: &Path) -> PathBuf {
+    path.with_extension("db.index")
+}
+
 pub(crate) fn report_on(path: &Path) -> Report {
     verify(path, &original().public_key, &[original().kept.clone()]).unwrap()
+}
+
+/// The report on a copy, with its index, after a change of the index.
+pub(crate) fn after_in_the_index(change: impl FnOnce(&Connection)) -> Report {
+    let original = original().place.path();
+    let (_folder, path) = copy(&original);
+    Connection::open(index_of(&original))
+        .unwrap()
+        .execute("VACUUM INTO ?1", [index_of(&path).to_str().unwrap()])
+        .unwrap();
+    let db = Connection::open(index_of(&path)).unwrap();
+    change(&db);
+    drop(db);
+    report_on(&path)
 }
 
 /// The report on a copy after a change.
@@ -113,7 +134,7 @@ pub(crate) fn rebuild_tree(db: &Connection) {
                 .collect())
         }
     }
-    db.execute_batch("BEGIN; DELETE FROM hashes;").unwrap();
+    db.execute_batch("BEGIN; DELETE FROM tiles;").unwrap();
     let mut all = All(Vec::new());
     let texts: Vec<String> = db
         .prepare("SELECT canonical FROM records ORDER BY idx")
@@ -129,14 +150,45 @@ pub(crate) fn rebuild_tree(db: &Connection) {
             (record_hash(text.as_bytes()).0, n.cast_signed()),
         )
         .unwrap();
-        for hash in &hashes {
-            let at = i64::try_from(all.0.len()).unwrap();
-            db.execute("INSERT INTO hashes VALUES (?1, ?2)", (at, hash.0))
-                .unwrap();
-            all.0.push(*hash);
-        }
+        all.0.extend(hashes);
     }
+    for tile in Tile::new_tiles(8, 0, texts.len() as u64) {
+        db.execute(
+            "INSERT OR REPLACE INTO tiles VALUES (?1, ?2, ?3)",
+            (
+                tile.level(),
+                tile.level_index().cast_signed(),
+                tile.read_data(&all).unwrap(),
+            ),
+        )
+        .unwrap();
+    }
+    let size = texts.len() as u64;
+    let root = tlog_tiles::tree_hash(size, &all).unwrap();
+    db.execute(
+        "UPDATE head SET size = ?1, root = ?2",
+        (size.cast_signed(), root.0),
+    )
+    .unwrap();
     db.execute_batch("COMMIT").unwrap();
+}
+
+/// Puts another hash into the stored tree.
+pub(crate) fn change_hash(db: &Connection, level: u8, at: usize, hash: &[u8]) {
+    let place = (level, (at / 256) as i64);
+    let mut tile: Vec<u8> = db
+        .query_row(
+            "SELECT hashes FROM tiles WHERE level = ?1 AND n = ?2",
+            place,
+            |row| row.get(0),
+        )
+        .unwrap();
+    tile[at % 256 * 32..][..32].copy_from_slice(hash);
+    db.execute(
+        "UPDATE tiles SET hashes = ?3 WHERE level = ?1 AND n = ?2",
+        (place.0, place.1, tile),
+    )
+    .unwrap();
 }
 
 /// Changes the text of a record and makes its own leaf good.
@@ -151,7 +203,7 @@ pub(crate) fn change_text(db: &Connection, idx: i64) {
     let changed = text.replacen("1700000000000", "1700000000001", 1);
     assert_ne!(text, changed);
     db.execute(
-        "UPDATE records SET canonical = ?1, leaf = ?2, at_ms = at_ms + 1 WHERE idx = ?3",
+        "UPDATE records SET canonical = ?1, leaf = ?2 WHERE idx = ?3",
         (&changed, record_hash(changed.as_bytes()).0, idx),
     )
     .unwrap();

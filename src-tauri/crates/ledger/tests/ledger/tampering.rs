@@ -2,7 +2,8 @@
 
 use crate::given::{Place, allowed, fresh_request, noted, open_at};
 use crate::original::{
-    KEPT_AT, SIZE, after, change_text, copy, found, original, rebuild_tree, report_on, sql,
+    KEPT_AT, SIZE, after, after_in_the_index, change_hash, change_text, copy, found, index_of,
+    original, rebuild_tree, report_on, sql,
 };
 use countersign_ledger::verify::{Report, Tampering, VerifyError, verify};
 use countersign_ledger::{Durability, Filter};
@@ -36,6 +37,12 @@ fn every_change_of_one_record_is_found_and_named() {
         changed(17)
     );
     assert_eq!(found(&after(|db| change_text(db, 2047))), changed(2047));
+}
+
+#[test]
+fn an_index_that_does_not_repeat_its_records_is_found() {
+    let untouched = after_in_the_index(|_| ());
+    assert_eq!((untouched.fault, untouched.records), (None, SIZE));
     for (column, value) in [
         ("at_ms", "at_ms + 1"),
         ("kind", "'noted'"),
@@ -52,44 +59,118 @@ fn every_change_of_one_record_is_found_and_named() {
         ),
         ("effects", "effects + 1"),
         ("effects", "NULL"),
-        ("operation", "operation || 'x'"),
     ] {
-        let report = after(|db| {
+        let report = after_in_the_index(|db| {
             let rows = db
                 .execute(
-                    &format!("UPDATE records SET {column} = {value} WHERE idx = 2049"),
+                    &format!("UPDATE entries SET {column} = {value} WHERE idx = 2049"),
                     [],
                 )
                 .unwrap();
             assert_eq!(rows, 1);
         });
-        assert_eq!(found(&report), changed(2049), "{column}");
+        let changed = Some((Tampering::Changed, Some(2049)));
+        assert_eq!(found(&report), changed, "{column}");
         assert!(report.fault.unwrap().words.contains(column));
         assert_eq!(report.records, 2049, "those before it are good");
+    }
+    let hidden = sql("DELETE FROM entries WHERE idx = 2049");
+    assert_eq!(
+        found(&after_in_the_index(hidden)),
+        Some((Tampering::Changed, Some(2049)))
+    );
+    for change in [
+        "INSERT INTO entries (idx, at_ms, kind) VALUES (9000, 1, 'noted')",
+        "INSERT INTO entries (idx, at_ms, kind) VALUES (-1, 1, 'noted')",
+    ] {
+        let report = after_in_the_index(sql(change));
+        assert_eq!(found(&report), Some((Tampering::Damaged, None)), "{change}");
+    }
+
+    // An index that hides a record from the timeline, under the name and the
+    // words of the true one.
+    let hiding = |db: &Connection| {
+        let words: String = db
+            .query_row(
+                "SELECT sql FROM sqlite_schema WHERE name = 'by_agent'",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        db.execute_batch("DROP INDEX by_agent; CREATE INDEX by_agent ON entries(agent) WHERE agent IS NOT NULL AND idx <> 101;").unwrap();
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)
+            .unwrap();
+        db.pragma_update(None, "writable_schema", true).unwrap();
+        db.execute(
+            "UPDATE sqlite_schema SET sql = ?1 WHERE name = 'by_agent'",
+            [words],
+        )
+        .unwrap();
+    };
+    let report = after_in_the_index(hiding);
+    assert_eq!(found(&report), Some((Tampering::Damaged, None)));
+
+    let (_folder, path) = copy(&original().place.path());
+    fs::write(index_of(&path), b"something else").unwrap();
+    let report = report_on(&path);
+    assert_eq!(found(&report), Some((Tampering::Damaged, None)));
+    assert_eq!(
+        report.records, SIZE,
+        "the ledger itself is looked at all the same"
+    );
+
+    // One that nobody would use is no fault of the ledger.
+    for change in [
+        "DROP INDEX denied",
+        "DELETE FROM covered",
+        "UPDATE covered SET size = size - 1",
+    ] {
+        assert_eq!(after_in_the_index(sql(change)).fault, None, "{change}");
     }
 }
 
 #[test]
 fn a_hash_that_was_made_good_is_found_by_the_hash_above_it() {
     let report = after(|db| {
-        change_text(db, 1001);
+        change_text(db, 300);
         let leaf: Vec<u8> = db
-            .query_row("SELECT leaf FROM records WHERE idx = 1001", [], |row| {
+            .query_row("SELECT leaf FROM records WHERE idx = 300", [], |row| {
                 row.get(0)
             })
             .unwrap();
-        let at = tlog_tiles::stored_hash_index(0, 1001).cast_signed();
-        db.execute("UPDATE hashes SET hash = ?1 WHERE idx = ?2", (leaf, at))
-            .unwrap();
+        change_hash(db, 0, 300, &leaf);
     });
-    assert_eq!(found(&report), Some((Tampering::Changed, Some(1000))));
-    let interior = tlog_tiles::stored_hash_index(3, 5);
-    let report = after(sql(&format!(
-        "UPDATE hashes SET hash = zeroblob(32) WHERE idx = {interior}"
-    )));
-    assert_eq!(found(&report), Some((Tampering::Changed, Some(40))));
-    let report = after(sql(&format!("DELETE FROM hashes WHERE idx = {interior}")));
-    assert_eq!(found(&report), Some((Tampering::Removed, Some(47))));
+    assert_eq!(found(&report), Some((Tampering::Changed, Some(256))));
+    assert_eq!(
+        report.records, 511,
+        "up to the one that the hash is made with"
+    );
+    let report = after(|db| change_hash(db, 1, 5, &[0; 32]));
+    assert_eq!(found(&report), Some((Tampering::Changed, Some(5 * 256))));
+    // At the edge, where tiles are not whole, the checkpoints cover them.
+    for at in [17, 5004] {
+        let report = after(|db| change_hash(db, 0, at, &[0; 32]));
+        assert_eq!(found(&report), Some((Tampering::Changed, Some(at as u64))));
+    }
+    for (change, index) in [
+        ("DELETE FROM tiles WHERE level = 1", 255),
+        ("DELETE FROM tiles WHERE level = 0 AND n = 2", 512),
+        ("DELETE FROM tiles WHERE level = 0 AND n = 19", 19 * 256),
+        (
+            "UPDATE tiles SET hashes = substr(hashes, 1, 320) WHERE level = 0 AND n = 19",
+            19 * 256 + 10,
+        ),
+    ] {
+        let removed = Some((Tampering::Removed, Some(index)));
+        assert_eq!(found(&after(sql(change))), removed, "{change}");
+    }
+    for change in [
+        "INSERT INTO tiles VALUES (0, -1, zeroblob(32))",
+        "UPDATE tiles SET hashes = CAST(hashes || zeroblob(32) AS BLOB) WHERE level = 0 AND n = 2",
+    ] {
+        let inserted = Some((Tampering::Inserted, None));
+        assert_eq!(found(&after(sql(change))), inserted, "{change}");
+    }
 }
 
 #[test]
@@ -117,8 +198,7 @@ fn reordered_and_inserted_records_are_named() {
     let inserted = |db: &Connection| {
         db.execute_batch(
             "UPDATE records SET idx = -idx - 1 WHERE idx >= 700; UPDATE records SET idx = -idx WHERE idx < 0;
-             INSERT INTO records SELECT 700, at_ms, kind, '0000000000', run, agent, account, decision, effects, operation,
-               leaf, replace(canonical, request, '0000000000') FROM records WHERE idx = 699;",
+             INSERT INTO records SELECT 700, leaf, replace(canonical, 'inbox-bot', 'other-bot') FROM records WHERE idx = 699;",
         )
         .unwrap();
     };
@@ -126,8 +206,7 @@ fn reordered_and_inserted_records_are_named() {
         found(&after(inserted)),
         Some((Tampering::Inserted, Some(700)))
     );
-    let before = sql("INSERT INTO records SELECT -5, at_ms, 'noted', NULL, run, agent, account, decision, effects,
-        operation, leaf, canonical FROM records WHERE idx = 1");
+    let before = sql("INSERT INTO records SELECT -5, leaf, canonical FROM records WHERE idx = 1");
     assert_eq!(found(&after(before)), Some((Tampering::Inserted, None)));
 }
 
@@ -138,15 +217,18 @@ fn a_truncated_ledger_is_named_by_what_is_left_of_it() {
         found(&after(sql("DELETE FROM records WHERE idx >= 4000"))),
         truncated
     );
-    let hashes = tlog_tiles::stored_hash_count(4000);
-    let with_hashes =
-        format!("DELETE FROM records WHERE idx >= 4000; DELETE FROM hashes WHERE idx >= {hashes};");
-    assert_eq!(found(&after(sql(&with_hashes))), truncated);
+    let with_hashes = "DELETE FROM records WHERE idx >= 4000;
+        DELETE FROM tiles WHERE level = 0 AND n > 4000 / 256;
+        UPDATE tiles SET hashes = substr(hashes, 1, 4000 % 256 * 32) WHERE level = 0 AND n = 4000 / 256;
+        UPDATE tiles SET hashes = substr(hashes, 1, 4000 / 256 * 32) WHERE level = 1;";
+    assert_eq!(found(&after(sql(with_hashes))), truncated);
     let wholly = format!("{with_hashes} DELETE FROM checkpoints WHERE size > 4000;");
-    assert_eq!(
-        found(&after(sql(&wholly))),
-        Some((Tampering::RolledBack, Some(4000)))
-    );
+    assert_eq!(found(&after(sql(&wholly))), truncated, "the head is left");
+    let wholly = after(|db| {
+        db.execute_batch(&wholly).unwrap();
+        rebuild_tree(db);
+    });
+    assert_eq!(found(&wholly), Some((Tampering::RolledBack, Some(4000))));
 }
 
 #[test]
@@ -204,7 +286,7 @@ fn a_history_that_was_rewritten_with_all_its_hashes_is_forked() {
 }
 
 #[test]
-fn changed_checkpoints_tables_and_indexes_are_found() {
+fn changed_checkpoints_and_tables_are_found() {
     let what = |report: Report| report.fault.map(|fault| fault.tampering);
     assert_eq!(
         what(after(sql("DELETE FROM checkpoints"))),
@@ -217,36 +299,13 @@ fn changed_checkpoints_tables_and_indexes_are_found() {
         Some(Tampering::Changed)
     );
     assert_eq!(
-        what(after(sql("DROP INDEX denied"))),
+        what(after(sql("CREATE INDEX of_mine ON records(leaf)"))),
         Some(Tampering::Damaged)
     );
     assert_eq!(
         what(after(sql("CREATE VIEW v AS SELECT 1"))),
         Some(Tampering::Damaged)
     );
-
-    // An index that hides a record from the timeline, under the name and the
-    // words of the true one.
-    let hiding = |db: &Connection| {
-        let words: String = db
-            .query_row(
-                "SELECT sql FROM sqlite_schema WHERE name = 'by_agent'",
-                [],
-                |row| row.get(0),
-            )
-            .unwrap();
-        db.execute_batch("DROP INDEX by_agent; CREATE INDEX by_agent ON records(agent) WHERE agent IS NOT NULL AND idx <> 101;").unwrap();
-        db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)
-            .unwrap();
-        db.pragma_update(None, "writable_schema", true).unwrap();
-        db.execute(
-            "UPDATE sqlite_schema SET sql = ?1 WHERE name = 'by_agent'",
-            [words],
-        )
-        .unwrap();
-    };
-    let report = after(hiding);
-    assert_eq!(what(report.clone()), Some(Tampering::Damaged), "{report:?}");
 }
 
 #[test]
