@@ -172,7 +172,10 @@ fn runs() -> Vec<RunView> {
                 argv: vec![Foreign::new("agent")],
                 folder: Foreign::new("/home/user/project"),
                 contained: request.contained,
+                stop: countersign_model::StopMeans::Kill,
+                goes_on_from: None,
             },
+            standing: countersign_protocol::surface::RunStanding::Runs,
             since: Timestamp::from_unix_ms(now() - 260_000),
             requests: 17,
         })

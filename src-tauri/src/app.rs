@@ -9,7 +9,7 @@ use crate::hotkey::{self, Heard, Listening};
 use crate::notify::{self, Notifier};
 use crate::tray::{self, Tray};
 use crate::windows;
-use countersign_model::{BadHotkey, Foreign, Hotkey, StopTrigger};
+use countersign_model::{AgentId, BadHotkey, Foreign, Hotkey, StopTrigger};
 use countersign_protocol::surface::FromSurface;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -249,11 +249,13 @@ impl Hub {
         });
     }
 
-    /// The button in the window.
-    pub(crate) fn stop(&self) -> Result<(), String> {
+    /// The button in the window, of all agents or of one.
+    pub(crate) fn stop(&self, agent: Option<AgentId>) -> Result<(), String> {
         self.authority
             .say(&FromSurface::Stop {
                 trigger: StopTrigger::Window,
+                held: false,
+                agent,
             })
             .map_err(|_| "The authority is gone; nothing is released.".to_owned())
     }

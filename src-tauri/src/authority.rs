@@ -56,6 +56,8 @@ impl Authority {
             calls: Mutex::default(),
             stop_by_hotkey: frame::encode(&FromSurface::Stop {
                 trigger: StopTrigger::Hotkey,
+                held: false,
+                agent: None,
             })?,
         })
     }
@@ -152,7 +154,9 @@ mod tests {
         assert_eq!(
             heard,
             FromSurface::Stop {
-                trigger: StopTrigger::Hotkey
+                trigger: StopTrigger::Hotkey,
+                held: false,
+                agent: None,
             }
         );
     }

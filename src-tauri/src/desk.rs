@@ -11,7 +11,8 @@
 use crate::cards;
 use crate::hold::{Hold, SEEN};
 use countersign_model::{
-    Answer, Assurance, BadHotkey, Digest, Foreign, Hotkey, QuestionId, StopTrigger, SurfaceKind,
+    AgentId, Answer, Assurance, BadHotkey, Digest, Foreign, Hotkey, QuestionId, StopTrigger,
+    SurfaceKind,
 };
 use countersign_protocol::surface::{
     About, FromSurface, Question, SurfaceState, TimelineEntry, ToSurface, VERSION,
@@ -131,6 +132,11 @@ enum Held {
     Resume {
         presses: u64,
     },
+    /// The same of one agent.
+    ResumeAgent {
+        agent: AgentId,
+        presses: u64,
+    },
 }
 
 /// Why an act of the human is not taken for an answer: a sentence for them.
@@ -206,6 +212,8 @@ impl Desk {
             Event::Menu(Choice::Question(id)) => vec![Output::Open(Some(id))],
             Event::Menu(Choice::Stop) => vec![Output::Say(FromSurface::Stop {
                 trigger: StopTrigger::Tray,
+                held: false,
+                agent: None,
             })],
             Event::Menu(Choice::Quit) => vec![Output::Say(FromSurface::Quit {})],
             Event::Hotkey(works) => {
@@ -450,14 +458,49 @@ impl Desk {
     pub(crate) fn resume_start(&mut self, now: Instant) -> Result<(), Refused> {
         self.hold.cancel();
         let presses = self.state.stopped.as_ref().ok_or(RUNNING)?.presses;
-        if self
-            .appeared
-            .is_none_or(|at| now.saturating_duration_since(at) < SEEN)
-        {
-            return Err(UNREAD);
-        }
+        self.has_been_seen(now)?;
         self.hold.start(Held::Resume { presses }, now);
         Ok(())
+    }
+
+    fn has_been_seen(&self, now: Instant) -> Result<(), Refused> {
+        match self.appeared {
+            Some(at) if now.saturating_duration_since(at) >= SEEN => Ok(()),
+            _ => Err(UNREAD),
+        }
+    }
+
+    pub(crate) fn resume_agent_start(
+        &mut self,
+        agent: &AgentId,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        self.hold.cancel();
+        let held = self.stopped_agent(agent)?;
+        self.has_been_seen(now)?;
+        self.hold.start(held, now);
+        Ok(())
+    }
+
+    /// As [`Desk::resume_finish`].
+    pub(crate) fn resume_agent_finish(
+        &mut self,
+        agent: &AgentId,
+        now: Instant,
+    ) -> Result<u64, Refused> {
+        match self.stopped_agent(agent)? {
+            held @ Held::ResumeAgent { presses, .. } if self.hold.finish(&held, now) => Ok(presses),
+            _ => Err(SHORT),
+        }
+    }
+
+    fn stopped_agent(&self, agent: &AgentId) -> Result<Held, Refused> {
+        let mut all = self.state.stopped_agents.iter();
+        let stop = all.find(|stop| stop.agent == *agent).ok_or(RUNNING)?;
+        Ok(Held::ResumeAgent {
+            agent: agent.clone(),
+            presses: stop.presses,
+        })
     }
 
     /// The presses of the stop that is lifted: those from before the hold.

@@ -341,7 +341,12 @@ fn the_hotkey_the_tray_and_the_window_stop() {
     let mut authority = Authority::start(&desktop, &program(), HOTKEY);
     authority.until_ready();
     let stopped = |by| {
-        authority.expect(|m| (m == FromSurface::Stop { trigger: by }).then_some(()));
+        let expected = FromSurface::Stop {
+            trigger: by,
+            held: false,
+            agent: None,
+        };
+        authority.expect(|m| (m == expected).then_some(()));
     };
     desktop.key("ctrl+alt+shift+Escape").unwrap();
     stopped(StopTrigger::Hotkey);

@@ -11,7 +11,7 @@ pub(crate) mod timeline;
 pub(crate) mod view;
 
 use crate::app::Hub;
-use countersign_model::{Digest, QuestionId, Span, Words};
+use countersign_model::{AgentId, Digest, QuestionId, Span, Words};
 use countersign_protocol::surface::{About, FromSurface};
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,8 +29,11 @@ pub(crate) fn commands(builder: Builder<Wry>) -> Builder<Wry> {
         hold_start,
         hold_finish,
         stop,
+        stop_agent,
         resume_start,
         resume_finish,
+        resume_agent_start,
+        resume_agent_finish,
         timeline,
         record,
         examine,
@@ -86,7 +89,12 @@ fn hold_finish(hub: TheHub<'_>, id: QuestionId, digest: Digest) -> Result<(), St
 
 #[tauri::command]
 fn stop(hub: TheHub<'_>) -> Result<(), String> {
-    hub.stop()
+    hub.stop(None)
+}
+
+#[tauri::command]
+fn stop_agent(hub: TheHub<'_>, agent: AgentId) -> Result<(), String> {
+    hub.stop(Some(agent))
 }
 
 #[tauri::command]
@@ -100,7 +108,28 @@ fn resume_start(hub: TheHub<'_>) -> Result<(), String> {
 fn resume_finish(hub: TheHub<'_>) -> Result<(), String> {
     let presses = hub.desk().resume_finish(Instant::now())?;
     hub.authority
-        .say(&FromSurface::Resume { call: 0, presses })
+        .say(&FromSurface::Resume {
+            call: 0,
+            presses,
+            agent: None,
+        })
+        .map_err(|_| "The authority is gone.".to_owned())
+}
+
+#[tauri::command]
+fn resume_agent_start(hub: TheHub<'_>, agent: AgentId) -> Result<(), String> {
+    Ok(hub.desk().resume_agent_start(&agent, Instant::now())?)
+}
+
+#[tauri::command]
+fn resume_agent_finish(hub: TheHub<'_>, agent: AgentId) -> Result<(), String> {
+    let presses = hub.desk().resume_agent_finish(&agent, Instant::now())?;
+    hub.authority
+        .say(&FromSurface::Resume {
+            call: 0,
+            presses,
+            agent: Some(agent),
+        })
         .map_err(|_| "The authority is gone.".to_owned())
 }
 
@@ -173,6 +202,10 @@ pub(crate) fn title(about: &About) -> Vec<Span> {
         }
         About::Resume { trigger, .. } => Words::new(format!(
             "Lift the stop, engaged by {}",
+            timeline::trigger(*trigger)
+        )),
+        About::ResumeAgent { agent, trigger, .. } => Words::new(format!(
+            "Let {agent} go on, stopped by {}",
             timeline::trigger(*trigger)
         )),
         About::LiftDenials { agent } => {

@@ -73,8 +73,12 @@ pub(crate) fn row(entry: &TimelineEntry) -> TimelineRow {
         Event::Requested(requested) => of_request(&mut row, requested, entry.settled.as_ref()),
         Event::RunStarted(run) => {
             row.agent = Some(run.agent.to_string());
+            let begun = match &run.goes_on_from {
+                Some(_) => "Run goes on, under a new identity: ",
+                None => "Run started: ",
+            };
             row.what = vec![
-                SpanView::Ours("Run started: ".into()),
+                SpanView::Ours(begun.into()),
                 SpanView::Foreign(run.task.neutral()),
             ];
             row.outcome = if run.contained {
@@ -100,6 +104,20 @@ pub(crate) fn row(entry: &TimelineEntry) -> TimelineRow {
         }
         Event::StopLifted { surface } => {
             row.what = SpanView::ours("The stop was lifted");
+            row.by = format!("you, {surface}");
+        }
+        Event::AgentStopped {
+            agent, trigger: by, ..
+        } => {
+            row.agent = Some(agent.to_string());
+            row.what = SpanView::ours("This agent stopped, and no other");
+            row.by = trigger(*by).into();
+            row.outcome = "stopped".into();
+            row.tone = Tone::Alarm;
+        }
+        Event::AgentResumed { agent, surface } => {
+            row.agent = Some(agent.to_string());
+            row.what = SpanView::ours("This agent may go on");
             row.by = format!("you, {surface}");
         }
         Event::Opened { clean, program, .. } => {
@@ -224,7 +242,14 @@ pub(super) fn record(entry: &TimelineEntry) -> RecordView {
             "Run",
             [
                 line("Run", run.run.to_string()),
+                line(
+                    "Goes on from",
+                    run.goes_on_from
+                        .as_ref()
+                        .map_or_else(|| "none".to_owned(), ToString::to_string),
+                ),
                 line("Contained", yes_no(run.contained)),
+                line("Stop", run.stop.words()),
                 quoted("Task", &run.task),
                 quoted("Folder", &run.folder),
                 quoted("Command", &joined(&run.argv)),
@@ -233,6 +258,11 @@ pub(super) fn record(entry: &TimelineEntry) -> RecordView {
         Event::StopEngaged {
             trigger: by,
             reason,
+        }
+        | Event::AgentStopped {
+            trigger: by,
+            reason,
+            ..
         } => {
             let mut lines = vec![line("Engaged by", trigger(*by))];
             lines.extend(reason.as_ref().map(|r| quoted("Reason", r)));
@@ -274,6 +304,7 @@ pub(super) fn record(entry: &TimelineEntry) -> RecordView {
         Event::RunEnded { .. }
         | Event::Closed {}
         | Event::StopLifted { .. }
+        | Event::AgentResumed { .. }
         | Event::Noted { .. }
         | Event::Settled(_) => Vec::new(),
     };

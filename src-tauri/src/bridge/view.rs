@@ -6,7 +6,7 @@ use super::title;
 use crate::desk::{Desk, Heard, Trial};
 use countersign_model::{Assurance, Decision, Digest, Effect, Foreign, Span};
 use countersign_protocol::health::{Check, CheckState};
-use countersign_protocol::surface::{About, Question, RequestQuestion};
+use countersign_protocol::surface::{About, Question, RequestQuestion, RunStanding};
 use serde::{Deserialize, Serialize};
 #[cfg(test)]
 use ts_rs::TS;
@@ -110,6 +110,29 @@ pub(crate) struct RunRow {
     since: i64,
     #[cfg_attr(test, ts(type = "number"))]
     requests: u64,
+    standing: StandingWord,
+    /// What the stop does to it.
+    stop: String,
+}
+
+/// How the processes of a run stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(TS))]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StandingWord {
+    Runs,
+    Frozen,
+    Killed,
+}
+
+/// An agent that is stopped by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(TS))]
+pub(crate) struct StoppedAgentRow {
+    agent: String,
+    #[cfg_attr(test, ts(type = "number"))]
+    since: i64,
+    by: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -134,6 +157,7 @@ pub(crate) struct StateView {
     hotkey: HotkeyView,
     warnings: Vec<String>,
     runs: Vec<RunRow>,
+    stopped_agents: Vec<StoppedAgentRow>,
 }
 
 pub(crate) fn state(desk: &Desk) -> StateView {
@@ -176,6 +200,21 @@ pub(crate) fn state(desk: &Desk) -> StateView {
                 contained: run.facts.contained,
                 since: run.since.unix_ms(),
                 requests: run.requests,
+                standing: match run.standing {
+                    RunStanding::Runs => StandingWord::Runs,
+                    RunStanding::Frozen => StandingWord::Frozen,
+                    RunStanding::Killed => StandingWord::Killed,
+                },
+                stop: run.facts.stop.words().to_owned(),
+            })
+            .collect(),
+        stopped_agents: state
+            .stopped_agents
+            .iter()
+            .map(|stop| StoppedAgentRow {
+                agent: stop.agent.to_string(),
+                since: stop.since.unix_ms(),
+                by: super::timeline::trigger(stop.trigger).to_owned(),
             })
             .collect(),
     }

@@ -1,3 +1,4 @@
+use crate::aftermath::Aftermath;
 use crate::clock::Clock;
 use crate::denials::Denials;
 use crate::desk::{Desk, Hears};
@@ -5,11 +6,12 @@ use crate::force::Force;
 use crate::outcomes::Open;
 use crate::runs::{Run, Runs};
 use crate::stop::EmergencyStop;
+use crate::trees::{Blow, Trees};
 use crate::usage::Usage;
 use countersign_ledger::{Durability, Ledger, LedgerError, Receipt};
 use countersign_model::{
-    AgentId, AuditRecord, CredentialId, CredentialVersion, Digest, Event, Foreign, ReasonCode,
-    RequestId, Requested, RunFacts, RunId, StopTrigger,
+    AgentId, AuditRecord, CredentialId, CredentialVersion, Digest, Event, ReasonCode, RequestId,
+    Requested, RunFacts, RunId,
 };
 use countersign_protocol::surface::{About, SurfaceState, ToSurface};
 use countersign_vault::Vault;
@@ -18,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// How long after a run's end its last outcomes may still come in.
 const LAST_OUTCOMES: Duration = Duration::from_secs(5);
@@ -56,6 +58,12 @@ pub(crate) struct Inner {
     pub(crate) ledger: Ledger,
     pub(crate) vault: Vault,
     pub(crate) stop: EmergencyStop,
+    pub(crate) trees: Trees,
+    /// Something may be frozen that was not.
+    pub(crate) frozen: Notify,
+    /// How often the stop, or one agent's, was lifted.
+    pub(crate) lifted: watch::Sender<u64>,
+    pub(crate) aftermath: Aftermath,
     pub(crate) desk: Desk,
     pub(crate) runs: Runs,
     denials: Mutex<Denials>,
@@ -92,6 +100,10 @@ impl Broker {
             ledger,
             vault,
             stop,
+            trees: Trees::default(),
+            frozen: Notify::new(),
+            lifted: watch::Sender::new(0),
+            aftermath: Aftermath::new(inner.clone()),
             runs: Runs::default(),
             denials: Mutex::default(),
             usage: Mutex::default(),
@@ -193,7 +205,8 @@ impl Broker {
         &self.inner.stop
     }
 
-    /// Ends questions whose time is over, for ever: one task of the authority.
+    /// Ends questions whose time is over, and frozen runs, for ever: one task of
+    /// the authority.
     pub async fn keep_time(&self) {
         let news = async {
             loop {
@@ -201,7 +214,11 @@ impl Broker {
                 self.publish();
             }
         };
-        tokio::join!(self.inner.desk.keep_time(), news);
+        tokio::join!(
+            self.inner.desk.keep_time(),
+            self.keep_time_of_frozen(),
+            news
+        );
     }
 
     // ---- runs -----------------------------------------------------------
@@ -213,7 +230,7 @@ impl Broker {
     /// `internal` (a live run has this id).
     pub async fn begin_run(&self, facts: RunFacts) -> Result<Arc<Run>, ReasonCode> {
         let cut = self.inner.stop.handle();
-        if self.inner.stop.is_engaged() {
+        if !self.may_run(&facts.agent) {
             return Err(ReasonCode::Stopped);
         }
         let force = self.force().ok_or(ReasonCode::NotAccepted)?;
@@ -228,7 +245,8 @@ impl Broker {
             .record(Event::RunStarted(facts.clone()), Durability::Full)
             .await?;
         let run = self.inner.runs.put(facts, self.inner.clock.wall(), cut)?;
-        if run.cut.is_cancelled() {
+        // Once it is among the runs, whoever stops its agent finds it there.
+        if run.cut.is_cancelled() || !self.may_run(&run.facts.agent) {
             self.end_run(&run.facts.run, None, "stopped before it began");
             return Err(ReasonCode::Stopped);
         }
@@ -263,26 +281,6 @@ impl Broker {
         self.inner.runs.all()
     }
 
-    /// Stops the runs of one agent. Returns how many.
-    pub fn stop_agent(&self, agent: &AgentId) -> usize {
-        let runs: Vec<_> = self
-            .runs()
-            .into_iter()
-            .filter(|r| &r.facts.agent == agent)
-            .collect();
-        for run in &runs {
-            run.cut.cancel();
-            self.inner.desk.end_run(&run.facts.run, ReasonCode::Stopped);
-        }
-        if !runs.is_empty() {
-            self.record_later(Event::Noted {
-                what: format!("{} run(s) of agent {agent} stopped", runs.len()),
-                detail: None,
-            });
-        }
-        runs.len()
-    }
-
     /// Whether a run may go on: it has not ended, and nothing is stopped.
     pub(crate) fn still_runs(&self, run: &RunId) -> Result<(), ReasonCode> {
         if self.inner.stop.is_engaged() {
@@ -294,62 +292,6 @@ impl Broker {
             Some(run) if run.cut.is_cancelled() => Err(ReasonCode::Stopped),
             Some(_) => Ok(()),
         }
-    }
-
-    // ---- the stop -------------------------------------------------------
-
-    /// Engages the emergency stop: latch, cut, withdraw, forget, write down; in
-    /// this order, and nothing but the last can fail. Callable from any thread.
-    pub fn engage(&self, trigger: StopTrigger, reason: Option<Foreign>) {
-        let first = self.inner.stop.engage(trigger, self.inner.clock.wall());
-        self.inner.desk.end_all(ReasonCode::Stopped);
-        self.inner.vault.forget();
-        let kept = self.inner.stop.keep();
-        if first {
-            self.record_later(Event::StopEngaged { trigger, reason });
-        }
-        if let Err(error) = kept {
-            self.warn(
-                "stop",
-                &format!("The stop is engaged, but could not be written down: {error}"),
-            );
-        }
-        self.publish();
-    }
-
-    /// Lifts the stop on a human's answer: the record first. `presses` are those
-    /// from before that answer: a press that came meanwhile wins.
-    ///
-    /// # Errors
-    /// One sentence; the stop then stays engaged.
-    pub async fn lift(&self, surface: &str, presses: u64) -> Result<(), String> {
-        let stop = &self.inner.stop;
-        let Some(engaged) = stop.view() else {
-            return Err("The stop is not engaged.".into());
-        };
-        if engaged.presses != presses {
-            return Err("The stop was pressed again meanwhile, so it stays engaged.".into());
-        }
-        let _ = self
-            .record(
-                Event::StopLifted {
-                    surface: surface.to_owned(),
-                },
-                Durability::Full,
-            )
-            .await
-            .map_err(|_| "The ledger cannot be written, so the stop stays engaged.".to_owned())?;
-        let lifted = stop.lift(presses);
-        match &lifted {
-            Ok(()) => self.warn("stop", ""),
-            // The trail says that it was lifted. It is not.
-            Err(_) => self.record_later(Event::StopEngaged {
-                trigger: engaged.trigger,
-                reason: None,
-            }),
-        }
-        self.publish();
-        lifted.map_err(|error| format!("The stop stays engaged: {error}"))
     }
 
     /// Lifts what is denied by itself against an agent. Returns how much was.
@@ -408,6 +350,7 @@ impl Broker {
             stopped: self.inner.stop.view(),
             waiting: self.inner.desk.waiting(),
             runs: self.runs().iter().map(|r| r.view()).collect(),
+            stopped_agents: self.inner.stop.agents().view(),
             warnings,
             hotkey: self.force().map(|f| f.config.hotkey.stop.to_string()),
         }
@@ -429,6 +372,9 @@ impl Broker {
     /// # Errors
     /// When the last records could not be written.
     pub async fn close(&self) -> Result<(), ReasonCode> {
+        self.inner
+            .trees
+            .strike(None, Blow::Last, self.inner.clock.boot());
         for run in self.runs() {
             self.end_run(&run.facts.run, None, "the authority ended");
         }

@@ -5,7 +5,7 @@
 //!   allows exactly its request, and is used up by value (`permit`).
 //! - A credential leaves the vault in one place: `Broker::present` (`decide`).
 //! - The stop is looked at after its handle was taken, and again after every
-//!   wait (`stop`).
+//!   wait (`stop`). What ends a run's processes lies here (`trees`).
 //! - An answer counts only for the rendering that was shown (`desk`).
 //! - Every record that allows a request gets a record after (`outcomes`).
 //! - Nothing here reads what an agent sent, but as data that is carried on.
@@ -14,6 +14,8 @@
 //! their order: publishing, desk, open requests, usage or denials; force and
 //! runs come last and alone.
 
+mod aftermath;
+mod agent_stops;
 mod broker;
 mod clock;
 mod credentials;
@@ -30,6 +32,8 @@ mod port;
 mod question;
 mod runs;
 mod stop;
+mod stopping;
+mod trees;
 mod usage;
 
 pub use broker::{Broker, Parts};
@@ -44,3 +48,5 @@ pub use port::{
 };
 pub use runs::Run;
 pub use stop::EmergencyStop;
+pub use stopping::Press;
+pub use trees::{FROZEN_FOR, Held, Tree};

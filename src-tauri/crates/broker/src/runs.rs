@@ -1,12 +1,13 @@
 //! Live runs: one launch of an agent each. A run's sockets are its identity.
 
 use crate::broker::random;
+use crate::trees::Held;
 use countersign_model::{ReasonCode, RunFacts, RunId, Timestamp};
-use countersign_protocol::surface::RunView;
+use countersign_protocol::surface::{RunStanding, RunView};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use tokio_util::sync::CancellationToken;
 
 /// A live run.
@@ -18,6 +19,8 @@ pub struct Run {
     pub since: Timestamp,
     /// Cancelled when the run ends or the stop is engaged.
     pub cut: CancellationToken,
+    /// What its processes are ended by, once that was handed over.
+    pub(crate) tree: OnceLock<Arc<Held>>,
     requests: AtomicU64,
     /// What the ids of its requests count from.
     ids: AtomicU32,
@@ -45,6 +48,7 @@ impl Runs {
             facts,
             since,
             cut,
+            tree: OnceLock::new(),
             requests: AtomicU64::new(0),
             ids: AtomicU32::new(u32::from_ne_bytes(random()?)),
         });
@@ -96,6 +100,10 @@ impl Run {
     pub fn view(&self) -> RunView {
         RunView {
             facts: self.facts.clone(),
+            standing: self
+                .tree
+                .get()
+                .map_or(RunStanding::Runs, |held| *held.standing().borrow()),
             since: self.since,
             requests: self.requests.load(Ordering::Relaxed),
         }

@@ -1,8 +1,9 @@
 //! Guarantee G5: the stop wins.
 //!
-//! Engaging allocates nothing, opens nothing and asks nobody: it sets a flag and
-//! cancels a token that everything in flight holds; after that one byte goes to
-//! a file that has been open since the start.
+//! Engaging allocates nothing, opens nothing and asks nobody: it sets a flag,
+//! strikes the processes of every run (`trees`), and cancels a token that
+//! everything in flight holds; after that one byte goes to a file that has been
+//! open since the start.
 //!
 //! *Invariants*
 //! - Whoever wants to act takes [`EmergencyStop::handle`] first and looks at
@@ -11,6 +12,7 @@
 //! - Every press is counted before it does anything else. Lifting names the
 //!   presses that it knows of, and does nothing if there is another.
 
+use crate::agent_stops::{AgentStops, Damaged};
 use countersign_model::{StopTrigger, Timestamp};
 use countersign_protocol::surface::StopView;
 use std::fs::{File, OpenOptions};
@@ -35,16 +37,19 @@ pub struct EmergencyStop {
     /// Whoever holds it writes down what is so, or makes it so. Never taken
     /// while `token` is held.
     latch: Mutex<File>,
+    /// Agents that are stopped, each by itself.
+    agents: AgentStops,
 }
 
 impl EmergencyStop {
-    /// Opens the latch file, making it if need be. What it says holds: a file
-    /// that cannot be read as "released" is engaged.
+    /// Opens the latch file, and that of agents that are stopped by themselves,
+    /// making them if need be. What they say holds: a latch that cannot be read
+    /// as "released" is engaged, and so it is when the other cannot be read.
     ///
     /// # Errors
-    /// When the file can be neither opened nor made; the authority must then
-    /// not start.
-    pub fn open(path: &Path, now: Timestamp) -> io::Result<Self> {
+    /// When a file can be neither opened nor made; the authority must then not
+    /// start.
+    pub fn open(path: &Path, agents: &Path, now: Timestamp) -> io::Result<Self> {
         let existed = path.exists();
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -62,6 +67,8 @@ impl EmergencyStop {
             Ok(_) => !existed,
             Err(e) => return Err(e),
         };
+        let (agents, whole) = AgentStops::open(agents, now)?;
+        let released = released && whole != Err(Damaged);
         let stop = Self {
             engaged: AtomicBool::new(!released),
             since: AtomicI64::new(now.unix_ms()),
@@ -69,6 +76,7 @@ impl EmergencyStop {
             presses: AtomicU64::new(0),
             token: Mutex::new(CancellationToken::new()),
             latch: Mutex::new(latch),
+            agents,
         };
         if released {
             write(&stop.latch(), RELEASED)?;
@@ -78,11 +86,17 @@ impl EmergencyStop {
         Ok(stop)
     }
 
-    /// Engages. Returns whether it was not engaged before. Only the broker
-    /// calls this: there is more to end. It survives the program's end once
-    /// [`Self::keep`] has returned; until then, an end without order starts it
-    /// engaged again.
-    pub(crate) fn engage(&self, trigger: StopTrigger, now: Timestamp) -> bool {
+    /// Engages: nothing new begins from here on, and `strike` ends what runs.
+    /// It is told whether the stop was not engaged before, and so is the caller.
+    /// Only the broker calls this: there is more to end. It survives the
+    /// program's end once [`Self::keep`] has returned; until then, an end without
+    /// order starts it engaged again, if anything was going on.
+    pub(crate) fn engage(
+        &self,
+        trigger: StopTrigger,
+        now: Timestamp,
+        strike: impl FnOnce(bool),
+    ) -> bool {
         self.presses.fetch_add(1, Ordering::SeqCst);
         let first = !self.engaged.swap(true, Ordering::SeqCst);
         if first {
@@ -90,6 +104,7 @@ impl EmergencyStop {
             self.trigger
                 .store(trigger_number(trigger), Ordering::SeqCst);
         }
+        strike(first);
         let token = self.token();
         // Again, for a lift that came between: flag and token change together.
         self.engaged.store(true, Ordering::SeqCst);
@@ -175,6 +190,11 @@ impl EmergencyStop {
         })
     }
 
+    /// Those of single agents.
+    pub(crate) fn agents(&self) -> &AgentStops {
+        &self.agents
+    }
+
     fn token(&self) -> MutexGuard<'_, CancellationToken> {
         self.token.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -236,10 +256,11 @@ mod tests {
     use std::sync::Arc;
 
     fn open(dir: &tempfile::TempDir) -> EmergencyStop {
-        EmergencyStop::open(&dir.path().join("stop"), Timestamp::default()).unwrap()
+        let file = |name| dir.path().join(name);
+        EmergencyStop::open(&file("stop"), &file("agents"), Timestamp::default()).unwrap()
     }
     fn press(stop: &EmergencyStop) -> bool {
-        let first = stop.engage(StopTrigger::Hotkey, Timestamp::from_unix_ms(7));
+        let first = stop.engage(StopTrigger::Hotkey, Timestamp::from_unix_ms(7), |_| ());
         stop.keep().unwrap();
         first
     }
@@ -282,7 +303,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let stop = open(&dir);
         std::fs::remove_file(dir.path().join("stop")).unwrap();
-        assert!(stop.engage(StopTrigger::Signal, Timestamp::default()) && stop.is_engaged());
+        assert!(
+            stop.engage(StopTrigger::Signal, Timestamp::default(), |_| ()) && stop.is_engaged()
+        );
     }
 
     #[test]
@@ -294,7 +317,7 @@ mod tests {
             ..open(&tempfile::tempdir().unwrap())
         };
         let handle = stop.handle();
-        assert!(stop.engage(StopTrigger::Hotkey, Timestamp::default()));
+        assert!(stop.engage(StopTrigger::Hotkey, Timestamp::default(), |_| ()));
         assert!(stop.is_engaged() && handle.is_cancelled());
         assert!(stop.keep().is_err());
         assert!(lift(&stop).is_err() && stop.is_engaged() && stop.handle().is_cancelled());

@@ -1,11 +1,12 @@
-//! How the sockets of a run's ports come from the run's launcher to the authority:
-//! on the run's lease, after [`Ask::Listening`], as descriptors that one byte
-//! carries (`SCM_RIGHTS`, unix(7)).
+//! How what a run is ended by, and the sockets of its ports, come from the run's
+//! launcher to the authority: on the run's lease, after [`Ask::Tree`] and
+//! [`Ask::Listening`], as descriptors that one byte carries (`SCM_RIGHTS`,
+//! unix(7)).
 //!
 //! A descriptor that comes with any other byte is closed by the kernel, for what
 //! reads those bytes has no room for one.
 
-use countersign_protocol::control::Ask;
+use countersign_protocol::control::{Ask, Reply};
 use countersign_protocol::frame;
 use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::{
@@ -38,6 +39,25 @@ pub(crate) fn give(mut lease: &UnixStream, sockets: Vec<OwnedFd>) -> io::Result<
     let sent = send(lease, &carry);
     drop(sockets);
     sent
+}
+
+/// Hands over what the run is ended by, and waits until it is held.
+///
+/// # Errors
+/// When it is not: the run must not begin.
+pub(crate) fn give_tree(
+    mut lease: &UnixStream,
+    init: BorrowedFd<'_>,
+    group: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    frame::write(&mut lease, &Ask::Tree {})?;
+    let carry: Vec<_> = std::iter::once(init).chain(group).collect();
+    send(lease, &carry)?;
+    match frame::read::<Reply>(&mut lease)? {
+        Some(Reply::RunHeld {}) => Ok(()),
+        Some(Reply::RunKill { why }) => Err(io::Error::other(why)),
+        _ => Err(io::ErrorKind::ConnectionReset.into()),
+    }
 }
 
 fn send(lease: &UnixStream, carry: &[BorrowedFd<'_>]) -> io::Result<()> {

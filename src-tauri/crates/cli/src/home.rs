@@ -89,6 +89,10 @@ impl Home {
     pub(crate) fn latch(&self) -> PathBuf {
         self.state.join("stop")
     }
+    /// Agents that are stopped, each by itself.
+    pub(crate) fn agent_latches(&self) -> PathBuf {
+        self.state.join("stopped-agents")
+    }
     pub(crate) fn vault_file(&self) -> PathBuf {
         self.state.join("vault.age")
     }

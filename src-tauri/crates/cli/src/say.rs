@@ -7,15 +7,17 @@
 
 use crate::serve::Authority;
 use countersign_model::{
-    AccountId, AgentId, Assurance, Decision, Event, Foreign, Outcome, Timestamp, Tokens,
+    AccountId, AgentId, Assurance, Decision, Event, Foreign, Outcome, RunId, Settled, StopTrigger,
+    Timestamp, Tokens,
 };
 use countersign_protocol::control::{Loopback, Status, WaitingView};
 use countersign_protocol::health::{Check, CheckState};
 use countersign_protocol::surface::{
-    About, Ended, Question, RequestQuestion, StopView, TimelineEntry,
+    About, Ended, Question, RequestQuestion, RunStanding, StopView, TimelineEntry,
 };
 use countersign_vault::Secret;
 use serde::Serialize;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
@@ -136,6 +138,36 @@ pub(crate) fn loopback(agent: &AgentId, way: &Loopback) {
     eprintln!("Whoever has the token is {agent}. It ends with this command (Ctrl+C).");
 }
 
+/// The stop has frozen the run of this terminal, which is in raw mode.
+pub(crate) fn frozen() {
+    eprint!(
+        "\r\n■ Stopped: this run is frozen. `countersign resume` lets it go on; stopping once more kills it, and so do ten minutes.\r\n"
+    );
+}
+
+/// The run of this terminal was thawed.
+pub(crate) fn goes_on(run: &RunId) {
+    eprint!("\r\n● Resumed, as run {run}. Nothing that was approved before counts any more.\r\n");
+}
+
+/// The command that starts a run of this agent anew, for a shell.
+pub(crate) fn command_again(agent: &AgentId, argv: &[OsString]) -> String {
+    let plain = |word: &str| {
+        let harmless = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+        !word.is_empty() && word.chars().all(harmless)
+    };
+    let words = argv.iter().map(|word| {
+        let word = Foreign::new(word.to_string_lossy()).neutral();
+        if plain(&word) {
+            word
+        } else {
+            format!("'{}'", word.replace('\'', "'\\''"))
+        }
+    });
+    let words: Vec<_> = words.collect();
+    format!("countersign run --agent {agent} -- {}", words.join(" "))
+}
+
 /// The human is being asked somewhere else.
 pub(crate) fn asking() {
     eprintln!("Waiting for your answer at a surface of Countersign…");
@@ -161,7 +193,7 @@ pub(crate) fn started(authority: &Authority, asks_here: bool, notes: &[String]) 
 pub(crate) fn stopped(stop: &StopView) {
     println!(
         "\n■ Stopped by {} at {}. Go on with: countersign resume",
-        trigger(stop),
+        trigger(stop.trigger),
         time(stop.since)
     );
 }
@@ -300,17 +332,21 @@ pub(crate) fn about(about: &About) -> String {
         ),
         About::RemoveCredential { account } => format!("Remove the credential of {account}?"),
         About::Resume { trigger, since } => {
-            let view = StopView {
-                since: *since,
-                trigger: *trigger,
-                presses: 1,
-            };
             format!(
                 "Lift the stop ({} at {})? Agents may act again.",
-                self::trigger(&view),
+                self::trigger(*trigger),
                 time(*since)
             )
         }
+        About::ResumeAgent {
+            agent,
+            trigger,
+            since,
+        } => format!(
+            "Let {agent} go on, which is stopped ({} at {})? It may act again.",
+            self::trigger(*trigger),
+            time(*since)
+        ),
         About::LiftDenials { agent } => {
             format!("Ask again about {agent}, which is denied by itself after three denials?")
         }
@@ -320,8 +356,8 @@ pub(crate) fn about(about: &About) -> String {
     }
 }
 
-fn trigger(stop: &StopView) -> String {
-    serde_json::to_value(stop.trigger)
+fn trigger(trigger: StopTrigger) -> String {
+    serde_json::to_value(trigger)
         .ok()
         .and_then(|v| v.as_str().map(|s| s.replace('-', " ")))
         .unwrap_or_default()
@@ -345,7 +381,7 @@ pub(crate) fn status(status: &Status) {
         Some(stop) => line(&format!(
             "■ STOPPED since {} ({})",
             time(stop.since),
-            trigger(stop)
+            trigger(stop.trigger)
         )),
         None if status.waiting > 0 => line(&format!("? {} waiting for you", status.waiting)),
         None => line("● Running"),
@@ -376,12 +412,26 @@ pub(crate) fn status(status: &Status) {
         } else {
             "NOT CONTAINED"
         };
+        let standing = match run.standing {
+            RunStanding::Runs => "",
+            RunStanding::Frozen => "■ frozen  ",
+            RunStanding::Killed => "■ killed  ",
+        };
         line(&format!(
-            "  {}  {}  {contained}  {} requests  {}",
+            "  {standing}{}  {}  {contained}  {} requests  {}",
             run.facts.run,
             run.facts.agent,
             run.requests,
             run.facts.task.quoted(60)
+        ));
+        line(&format!("      {}", run.facts.stop.words()));
+    }
+    for stop in &status.stopped_agents {
+        line(&format!(
+            "  ■ {} STOPPED since {} ({}); countersign resume --agent {0}",
+            stop.agent,
+            time(stop.since),
+            trigger(stop.trigger)
         ));
     }
     for warning in &status.warnings {
@@ -436,10 +486,15 @@ fn entry_words(entry: &TimelineEntry) -> String {
             } else {
                 "NOT CONTAINED"
             };
+            let begun = match &run.goes_on_from {
+                Some(old) => format!("goes on from {old} as"),
+                None => "started".into(),
+            };
             format!(
-                "{} started {} ({contained}): {}",
+                "{} {begun} {} ({contained}; {}): {}",
                 run.agent,
                 run.run,
+                run.stop.words(),
                 run.task.quoted(VALUE)
             )
         }
@@ -470,23 +525,33 @@ fn entry_words(entry: &TimelineEntry) -> String {
             let outcome = match (&entry.settled, r.decision) {
                 (_, Decision::Deny) => String::new(),
                 (None, _) => " → outcome unknown".into(),
-                (Some(s), _) => format!(" → {}{}", outcome(&s.outcome), tokens(s.tokens)),
+                (Some(s), _) => format!(
+                    " → {}{}{}",
+                    outcome(&s.outcome),
+                    gone(s),
+                    tokens(s.tokens)
+                ),
             };
             format!("{}  {}{place}: {what}  {how}{outcome}", r.request, r.agent)
         }
         Event::Settled(s) => format!("{}  {}", s.request, outcome(&s.outcome)),
         Event::StopEngaged { trigger, reason } => {
-            let view = StopView {
-                since: entry.at,
-                trigger: *trigger,
-                presses: 1,
-            };
-            let reason = reason
-                .as_ref()
-                .map(|r| format!(": {}", r.quoted(VALUE)))
-                .unwrap_or_default();
-            format!("■ STOP engaged by {}{reason}", self::trigger(&view))
+            format!(
+                "■ STOP engaged by {}{}",
+                self::trigger(*trigger),
+                because(reason)
+            )
         }
+        Event::AgentStopped {
+            agent,
+            trigger,
+            reason,
+        } => format!(
+            "■ {agent} stopped by {}{}",
+            self::trigger(*trigger),
+            because(reason)
+        ),
+        Event::AgentResumed { agent, surface } => format!("{agent} may go on ({surface})"),
         Event::StopLifted { surface } => format!("stop lifted ({surface})"),
         Event::ConfigAccepted { counter, by, .. } => {
             format!("configuration {counter} accepted ({by})")
@@ -509,6 +574,21 @@ fn tokens(tokens: Option<Tokens>) -> String {
     tokens.map_or_else(String::new, |Tokens { input, output }| {
         format!(", {input} tokens asked and {output} answered")
     })
+}
+
+fn because(reason: &Option<Foreign>) -> String {
+    let words = reason.as_ref().map(|r| format!(": {}", r.quoted(VALUE)));
+    words.unwrap_or_default()
+}
+
+/// Of what was cut: how much had left before.
+fn gone(settled: &Settled) -> String {
+    match settled.outcome {
+        Outcome::Cut { .. } if settled.bytes_sent > 0 => {
+            format!("; {} bytes had gone", settled.bytes_sent)
+        }
+        _ => String::new(),
+    }
 }
 
 fn outcome(outcome: &Outcome) -> String {

@@ -33,6 +33,7 @@ pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode
         ports: Vec::new(),
         own: Vec::new(),
         files: Vec::new(),
+        group: None,
     };
     let (mut contained, mut kill_when, mut report) = (true, None, None);
     let mut port = "served".to_owned();
@@ -86,11 +87,11 @@ pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode
 
 /// What becomes of the run's port.
 fn hand_over(port: String) -> HandOver {
-    Box::new(move |sockets| match port.as_str() {
+    Box::new(move |handed_over| match port.as_str() {
         "closed" => Ok(()),
         "failed" => Err(io::ErrorKind::ConnectionRefused.into()),
         _ => {
-            for socket in sockets {
+            for socket in handed_over.ports {
                 let when = port.clone();
                 std::thread::spawn(move || serve(socket, &when));
             }

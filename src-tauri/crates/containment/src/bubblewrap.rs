@@ -2,17 +2,18 @@
 
 use crate::control::{self, Order, Report, Start, within};
 use crate::environment::{self, WayOut};
+use crate::freezer::Freezer;
 use crate::layout::{ASK, CA_JKS, CA_PEM, INIT, Layout, Plan};
 use crate::places::{Owner, Places};
 use crate::relay::{self, Relay};
-use crate::running::Root;
-use crate::session::{inherit_only, memory_file};
+use crate::session::{begin_in, inherit_only, memory_file};
 use crate::support::{No, readable, usable};
 use crate::terminal::{self, Inner, Outer};
+use crate::tree::Root;
 use crate::walk::walk;
 use crate::{
-    Containment, ContainmentError, Exit, HandOver, ProcessTree, RunSpec, Running, Support, fence,
-    filter, git, init, network, own, trust,
+    Containment, ContainmentError, Exit, Group, HandOver, HandedOver, ProcessTree, RunSpec,
+    Running, Support, fence, filter, git, init, network, own, trust,
 };
 use rustix::event::Timespec;
 use rustix::fd::{AsFd, OwnedFd};
@@ -89,6 +90,7 @@ struct Launch {
     ports: Vec<u16>,
     inner: Inner,
     outer: Outer,
+    group: Option<Arc<Group>>,
 }
 
 impl Launch {
@@ -178,6 +180,13 @@ impl Launch {
             .stdout(Stdio::null())
             .stderr(to_complaints);
         inherit_only(&mut command, &files);
+        if let Some(group) = &spec.group {
+            let entrance = group.entrance().try_clone_to_owned();
+            begin_in(
+                &mut command,
+                entrance.map_err(ContainmentError::system("duplicate a file"))?,
+            );
+        }
         Ok(Self {
             command,
             files,
@@ -195,6 +204,7 @@ impl Launch {
             ports: spec.ports.clone(),
             inner,
             outer,
+            group: spec.group.clone(),
         })
     }
 
@@ -214,6 +224,7 @@ impl Launch {
             ports,
             inner,
             outer,
+            group,
         } = self;
         let lay_out = |namespace| network::prepare(&program, namespace, &ports, &complaints, SETUP);
         let program = start.argv.first().cloned().unwrap_or_default();
@@ -229,14 +240,17 @@ impl Launch {
         drop((command, files));
 
         let order = Order::Start([start, inner.stdin, inner.stdout, inner.stderr]);
-        let init = match begin(&control, lay_out, hand_over, order) {
-            Ok(init) => init,
+        let tree = match begin(&control, lay_out, hand_over, order, group.as_deref()) {
+            Ok(tree) => tree,
             Err(why) => {
                 let _ = bwrap.kill();
                 let _ = bwrap.wait();
                 return Err(match why {
                     NotBegun::HandOver(source) => {
-                        ContainmentError::system("hand the run's ports over")(source)
+                        ContainmentError::system("hand the run over")(source)
+                    }
+                    NotBegun::Group(source) => {
+                        ContainmentError::system("use the run's control group")(source)
                     }
                     NotBegun::Command(source) => ContainmentError::Command { program, source },
                     NotBegun::Setup => ContainmentError::Setup(complaint(&complaints)),
@@ -244,7 +258,6 @@ impl Launch {
             }
         };
 
-        let tree = ProcessTree::new(Root::Namespace(init));
         let to_init = Arc::clone(&control);
         let relay = Relay::begin(outer, caught, move |signal| {
             let _ = Order::Signal(signal).send(to_init.as_fd());
@@ -281,33 +294,44 @@ impl Launch {
 /// Why init did not begin the command.
 enum NotBegun {
     HandOver(std::io::Error),
+    Group(std::io::Error),
     Command(std::io::Error),
     /// What init and bubblewrap complain of says more.
     Setup,
 }
 
-/// Has the run's network laid out, hands its ports over, has the command begun,
-/// and gives a handle of init.
+/// Has the run's network laid out, hands the run over, has the command begun,
+/// and gives its tree.
 fn begin(
     control: &OwnedFd,
     lay_out: impl FnOnce(OwnedFd) -> std::io::Result<Vec<OwnedFd>>,
     hand_over: HandOver,
     start: Order,
-) -> Result<OwnedFd, NotBegun> {
+    group: Option<&Group>,
+) -> Result<ProcessTree, NotBegun> {
     let heard = || match within(control.as_fd(), SETUP) {
         Ok(true) => Report::receive(control.as_fd()).ok().flatten(),
         Ok(false) | Err(_) => None,
     };
+    let Some(Report::Init(init)) = heard() else {
+        return Err(NotBegun::Setup);
+    };
     let Some(Report::Network(namespace)) = heard() else {
         return Err(NotBegun::Setup);
     };
-    let sockets = lay_out(namespace).map_err(|_| NotBegun::Setup)?;
-    hand_over(sockets).map_err(NotBegun::HandOver)?;
+    let ports = lay_out(namespace).map_err(|_| NotBegun::Setup)?;
+    let freezer = group.map(|group| Freezer::open(group.folder())).transpose();
+    let freezer = freezer.map_err(NotBegun::Group)?;
+    let handed_over = HandedOver {
+        ports,
+        tree: Some((init.as_fd(), group.map(Group::folder))),
+    };
+    hand_over(handed_over).map_err(NotBegun::HandOver)?;
     start.send(control.as_fd()).map_err(|_| NotBegun::Setup)?;
     // The agent's side must be open in the run only, for its end to be seen.
     drop(start);
     match heard() {
-        Some(Report::Running(init)) => Ok(init),
+        Some(Report::Running) => Ok(ProcessTree::new(Root::Namespace { init, freezer })),
         Some(Report::NoCommand(errno)) => {
             let error = std::io::Error::from_raw_os_error(errno);
             Err(NotBegun::Command(error))

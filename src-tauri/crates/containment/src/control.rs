@@ -29,13 +29,16 @@ pub(crate) enum Order {
 
 /// What init says, and who lays out its network.
 pub(crate) enum Report {
-    /// First of all: a handle of the run's network. Only then it waits for
-    /// [`Order::Start`], so that no command begins before that is laid out.
+    /// First of all: a handle of init itself, to end the tree by.
+    Init(OwnedFd),
+    /// Next: a handle of the run's network. Only then it waits for
+    /// [`Order::Start`], so that no command begins before that is laid out, and
+    /// its tree in the hands of who stops it.
     Network(OwnedFd),
     /// Not init, but who lays out the network: a socket of the run's ports.
     Listening(OwnedFd),
-    /// The command runs. A handle of init itself, to kill the tree by.
-    Running(OwnedFd),
+    /// The command runs.
+    Running,
     /// The command could not be started: the system's error number.
     NoCommand(i32),
     /// Anything else failed first.
@@ -88,9 +91,10 @@ impl Report {
     /// Sends it.
     pub(crate) fn send(&self, to: BorrowedFd<'_>) -> io::Result<()> {
         match self {
+            Self::Init(itself) => send(to, b'i', 0, &[itself.as_fd()]),
             Self::Network(network) => send(to, b'w', 0, &[network.as_fd()]),
             Self::Listening(socket) => send(to, b'l', 0, &[socket.as_fd()]),
-            Self::Running(init) => send(to, b'r', 0, &[init.as_fd()]),
+            Self::Running => send(to, b'r', 0, &[]),
             Self::NoCommand(errno) => send(to, b'n', *errno, &[]),
             Self::Failed(errno) => send(to, b'f', *errno, &[]),
             Self::Code(code) => send(to, b'c', *code, &[]),
@@ -102,15 +106,16 @@ impl Report {
     pub(crate) fn receive(from: BorrowedFd<'_>) -> io::Result<Option<Self>> {
         Ok(match receive(from)? {
             None => None,
+            Some((b'i', _, mut descriptors)) => Some(Self::Init(
+                descriptors.pop().ok_or(io::ErrorKind::InvalidData)?,
+            )),
             Some((b'w', _, mut descriptors)) => Some(Self::Network(
                 descriptors.pop().ok_or(io::ErrorKind::InvalidData)?,
             )),
             Some((b'l', _, mut descriptors)) => Some(Self::Listening(
                 descriptors.pop().ok_or(io::ErrorKind::InvalidData)?,
             )),
-            Some((b'r', _, mut descriptors)) => Some(Self::Running(
-                descriptors.pop().ok_or(io::ErrorKind::InvalidData)?,
-            )),
+            Some((b'r', ..)) => Some(Self::Running),
             Some((b'n', errno, _)) => Some(Self::NoCommand(errno)),
             Some((b'f', errno, _)) => Some(Self::Failed(errno)),
             Some((b'c', code, _)) => Some(Self::Code(code)),
@@ -296,9 +301,9 @@ mod tests {
         let received = Order::receive(theirs.as_fd()).unwrap();
         assert!(matches!(received, Some(Order::Signal(15))));
         let carried = ours.try_clone().unwrap();
-        Report::Running(carried).send(theirs.as_fd()).unwrap();
+        Report::Init(carried).send(theirs.as_fd()).unwrap();
         let received = Report::receive(ours.as_fd()).unwrap();
-        assert!(matches!(received, Some(Report::Running(_))));
+        assert!(matches!(received, Some(Report::Init(_))));
         drop(theirs);
         assert!(Report::receive(ours.as_fd()).unwrap().is_none());
     }

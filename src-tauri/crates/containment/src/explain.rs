@@ -102,6 +102,7 @@ mod tests {
             ports: Vec::new(),
             own: Vec::new(),
             files: Vec::new(),
+            group: None,
         }
     }
 

@@ -45,6 +45,8 @@ fn begin_and_wait() -> io::Result<ExitCode> {
         return Err(io::Error::other("this is not a run"));
     }
     let control = Arc::new(io::stdin().as_fd().try_clone_to_owned()?);
+    let itself = rustix::process::pidfd_open(Pid::INIT, PidfdFlags::empty())?;
+    Report::Init(itself).send(control.as_fd())?;
     // The launcher lays it out before it says that the command may begin.
     match File::open("/proc/self/ns/net") {
         Ok(network) => Report::Network(network.into()).send(control.as_fd())?,
@@ -63,8 +65,7 @@ fn begin_and_wait() -> io::Result<ExitCode> {
             return Err(error);
         }
     };
-    let itself = rustix::process::pidfd_open(Pid::INIT, PidfdFlags::empty())?;
-    Report::Running(itself).send(control.as_fd())?;
+    Report::Running.send(control.as_fd())?;
 
     let orders = Arc::clone(&control);
     std::thread::Builder::new()

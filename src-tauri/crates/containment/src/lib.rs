@@ -23,14 +23,15 @@
 //! | [`network`] | the run's network: what names lead to, the ports of its gateway |
 //! | [`init`] | process 1 of a run |
 //! | `session` | what happens between fork and exec: all `unsafe` code is here |
-//! | `terminal`, `relay`, `running` | the pty, copying, waiting and killing |
+//! | `terminal`, `relay`, `running` | the pty, copying, waiting |
+//! | `group`, `freezer`, `tree` | a run's control group; freezing, thawing and killing |
 //! | `uncontained` | the same command as the plain user, never called contained |
 //!
 //! Invariants:
 //! - nothing is inherited by accident: environment and descriptors are built up
 //!   from nothing, never filtered down;
 //! - what cannot be contained is refused with words, never run half-contained;
-//! - killing needs no allocation and no new descriptor.
+//! - freezing and killing need no allocation and no new descriptor.
 
 #[cfg(target_os = "linux")]
 mod bubblewrap;
@@ -48,8 +49,12 @@ mod explain;
 mod fence;
 #[cfg(target_os = "linux")]
 mod filter;
+#[cfg(target_os = "linux")]
+mod freezer;
 #[cfg(unix)]
 mod git;
+#[cfg(target_os = "linux")]
+mod group;
 #[cfg(target_os = "linux")]
 pub mod init;
 #[cfg(target_os = "linux")]
@@ -71,6 +76,8 @@ mod support;
 #[cfg(unix)]
 mod terminal;
 #[cfg(unix)]
+mod tree;
+#[cfg(unix)]
 mod trust;
 #[cfg(unix)]
 mod uncontained;
@@ -83,15 +90,21 @@ mod whereabouts;
 pub use bubblewrap::Bubblewrap;
 #[cfg(unix)]
 pub use explain::explain;
+#[cfg(target_os = "linux")]
+pub use freezer::FreezerKind;
+#[cfg(target_os = "linux")]
+pub use group::Group;
 #[cfg(unix)]
 pub use places::FolderRefused;
 #[cfg(unix)]
-pub use running::{ProcessTree, Running};
+pub use running::Running;
 #[cfg(unix)]
 pub use session::harden_self;
-#[cfg(unix)]
-pub use spec::HandOver;
 pub use spec::{Containment, ContainmentError, Exit, Limits, OwnFile, OwnFolder, RunSpec, Support};
+#[cfg(unix)]
+pub use spec::{HandOver, HandedOver};
+#[cfg(unix)]
+pub use tree::ProcessTree;
 #[cfg(unix)]
 pub use uncontained::uncontained;
 #[cfg(unix)]

@@ -1,10 +1,7 @@
 //! A run that was started: waiting for its end, and ending it.
 
-use crate::{ContainmentError, Exit};
-use rustix::fd::OwnedFd;
-use rustix::process::Signal;
+use crate::{ContainmentError, Exit, ProcessTree};
 use std::io;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 
 /// A run that was started.
@@ -72,64 +69,6 @@ impl Drop for Running {
         if let Some(keeper) = self.keeper.take() {
             let _ = self.tree.kill();
             let _ = keeper.join();
-        }
-    }
-}
-
-/// Every process that a run ever forks, as one.
-#[derive(Debug, Clone)]
-pub struct ProcessTree {
-    root: Arc<Root>,
-}
-
-#[derive(Debug)]
-pub(crate) enum Root {
-    /// The init of the run's process namespace. The kernel kills the namespace
-    /// with it, whatever the processes did to detach themselves.
-    #[cfg(target_os = "linux")]
-    Namespace(OwnedFd),
-    /// The process group of an uncontained run. Processes that left the group
-    /// are not reached. The lock is held while the leader is reaped, so that its
-    /// number is not used for another process meanwhile.
-    Group(std::sync::Mutex<Option<rustix::process::Pid>>),
-}
-
-impl ProcessTree {
-    pub(crate) fn new(root: Root) -> Self {
-        Self {
-            root: Arc::new(root),
-        }
-    }
-
-    pub(crate) fn root(&self) -> &Root {
-        &self.root
-    }
-
-    /// Kills every process of the run at once (`SIGKILL`). One system call; it
-    /// needs no memory and no new descriptor. Killing what has ended succeeds.
-    ///
-    /// A contained run is then gone as a whole; of an uncontained one, what
-    /// left its process group goes on.
-    ///
-    /// # Errors
-    /// The system's, if it refuses.
-    pub fn kill(&self) -> io::Result<()> {
-        let killed = match &*self.root {
-            #[cfg(target_os = "linux")]
-            Root::Namespace(init) => rustix::process::pidfd_send_signal(init, Signal::KILL),
-            Root::Group(leader) => {
-                let leader = leader
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
-                match *leader {
-                    Some(leader) => rustix::process::kill_process_group(leader, Signal::KILL),
-                    None => Ok(()),
-                }
-            }
-        };
-        match killed {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-            Err(error) => Err(error.into()),
         }
     }
 }

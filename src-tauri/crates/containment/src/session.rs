@@ -110,6 +110,25 @@ pub(crate) fn inherit_only(command: &mut Command, inherited: &[OwnedFd]) {
     }
 }
 
+/// The command begins in this control group, and so does whatever it starts.
+/// `entrance` is the group's `cgroup.procs`.
+#[cfg(target_os = "linux")]
+pub(crate) fn begin_in(command: &mut Command, entrance: OwnedFd) {
+    let prepare = move || {
+        // "0" is whoever writes it: cgroups(7).
+        rustix::io::pwrite(&entrance, b"0", 0)?;
+        Ok(())
+    };
+    #[allow(
+        unsafe_code,
+        reason = "pre_exec is the only way to act between fork and exec"
+    )]
+    // SAFETY: as in `lead`: one plain system call on a descriptor of its own.
+    unsafe {
+        command.pre_exec(prepare);
+    }
+}
+
 /// If this process dies, so does the command (Linux only): what runs
 /// uncontained has no init to see to that. The death that counts is that of
 /// the *thread* that spawned it.

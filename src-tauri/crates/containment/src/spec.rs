@@ -38,6 +38,9 @@ pub struct RunSpec {
     /// sites' hosts, by programs that know nothing of proxies. Contained runs
     /// only; those that the run's network itself needs are left out.
     pub ports: Vec<u16>,
+    /// The run's own control group, to freeze it by; `None` where none can be had.
+    #[cfg(target_os = "linux")]
+    pub group: Option<std::sync::Arc<crate::Group>>,
     /// Folders of the agent's own, writable in the run's home, and kept.
     pub own: Vec<OwnFolder>,
     /// Files that the run finds, read-only, and nobody else has.
@@ -182,14 +185,30 @@ impl ContainmentError {
     }
 }
 
-/// Takes the sockets of a run's ports, to give them to whoever serves the run; it
-/// is called once, before the command begins. Agents speak TCP, on ports of the
-/// run's own network; a socket belongs to the network that it was made in, whoever
-/// holds it, so that nothing has to stand between. What each is for the kernel
-/// says: the proxy's port listens on loopback, the hosts' ports on every address,
-/// and at port 53 of loopback is the name server, by TCP and UDP.
+/// What whoever serves and stops a run is given of it, before the command begins.
 #[cfg(unix)]
-pub type HandOver = Box<dyn FnOnce(Vec<std::os::fd::OwnedFd>) -> io::Result<()> + Send>;
+#[derive(Debug)]
+pub struct HandedOver<'r> {
+    /// The sockets of the run's ports. Agents speak TCP, on ports of the run's
+    /// own network; a socket belongs to the network that it was made in, whoever
+    /// holds it, so that nothing has to stand between. What each is for the
+    /// kernel says: the proxy's port listens on loopback, the hosts' ports on
+    /// every address, and at port 53 of loopback is the name server, by TCP and
+    /// UDP.
+    pub ports: Vec<std::os::fd::OwnedFd>,
+    /// What the run is ended by: a handle of its init (pidfd_open(2)), and the
+    /// folder of its control group, where it has one. `None` of an uncontained
+    /// run.
+    pub tree: Option<(
+        std::os::fd::BorrowedFd<'r>,
+        Option<std::os::fd::BorrowedFd<'r>>,
+    )>,
+}
+
+/// Gives a run to whoever serves and stops it; it is called once, before the
+/// command begins. When it fails, the command does not begin.
+#[cfg(unix)]
+pub type HandOver = Box<dyn FnOnce(HandedOver<'_>) -> io::Result<()> + Send>;
 
 /// A platform's way to contain a run.
 pub trait Containment: Send + Sync {

@@ -6,10 +6,12 @@
 
 use crate::environment::{self, WayOut};
 use crate::relay::{self, Relay};
-use crate::running::Root;
 use crate::session::{die_with_parent, lead};
 use crate::terminal;
-use crate::{ContainmentError, Exit, HandOver, ProcessTree, RunSpec, Running, git, trust};
+use crate::tree::Root;
+use crate::{
+    ContainmentError, Exit, HandOver, HandedOver, ProcessTree, RunSpec, Running, git, trust,
+};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use std::ffi::OsString;
 use std::io;
@@ -73,8 +75,11 @@ fn keep(
         ca_jks: write("ca.jks", &trust::jks(&certificates))?,
         ask: spec.ask.clone(),
     };
-    hand_over(vec![listener.into()])
-        .map_err(ContainmentError::system("hand the run's ports over"))?;
+    let handed_over = HandedOver {
+        ports: vec![listener.into()],
+        tree: None,
+    };
+    hand_over(handed_over).map_err(ContainmentError::system("hand the run over"))?;
     let (inner, outer) =
         terminal::arrange().map_err(ContainmentError::system("make a terminal for the run"))?;
 

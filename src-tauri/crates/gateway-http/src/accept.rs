@@ -55,12 +55,13 @@ impl Arrived {
 }
 
 /// Serves until the run ends, with connections dealt out to these event loops,
-/// or on the one that this runs on. Dropping the future closes every connection.
-pub(crate) async fn serve<C: Countersigner>(
+/// or on the one that this runs on; gives back where they come from. Dropping
+/// the future closes every connection.
+pub(crate) async fn serve<C: Countersigner, S: Source>(
     run: Arc<Run<C>>,
-    mut source: impl Source,
+    mut source: S,
     lanes: &Lanes,
-) {
+) -> S {
     let mut connections = JoinSet::new();
     let mut cut = run.port.cut(&run.id);
     while run.port.run(&run.id).is_some() {
@@ -101,6 +102,7 @@ pub(crate) async fn serve<C: Countersigner>(
     // The run's cut ends them all; a moment, so that each says how it ended.
     let ends = async { while connections.join_next().await.is_some() {} };
     let _ = timeout(LAST_WORDS, ends).await;
+    source
 }
 
 /// Comes back when a live token is cancelled, and from then on now and again,

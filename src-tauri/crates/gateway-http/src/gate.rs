@@ -63,7 +63,8 @@ pub(crate) enum Wants {
 }
 
 /// The ways into a run: its Unix socket, and its ports once they were handed over.
-pub(crate) struct Doors {
+#[derive(Debug)]
+pub struct Doors {
     socket: UnixListener,
     ports: Option<Ports>,
     /// `None` when they have come, or never will.
@@ -71,7 +72,9 @@ pub(crate) struct Doors {
 }
 
 impl Doors {
-    pub(crate) fn new(socket: UnixListener, ports: oneshot::Receiver<Ports>) -> Self {
+    /// A socket, and ports that may come.
+    #[must_use]
+    pub fn new(socket: UnixListener, ports: oneshot::Receiver<Ports>) -> Self {
         Self {
             socket,
             ports: None,

@@ -68,6 +68,7 @@ mod websocket;
 mod wire;
 
 pub use ca::{CaError, RunCa};
+pub use gate::Doors;
 pub use limits::Limits;
 pub use port::Ports;
 pub use run::RunGateway;
@@ -75,9 +76,7 @@ pub use run::RunGateway;
 use countersign_broker::{Countersigner, Secret};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::net::UnixListener;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
 
 /// The gateway: what all runs share, which is the system's list of CAs, and the
 /// event loops that their connections are dealt out to.
@@ -126,16 +125,12 @@ impl Gateway {
     }
 
     /// Serves a run on its socket, and on its ports once they come: whoever
-    /// connects there is the run. Returns when the run has ended; dropping the
-    /// future closes every connection and settles what was under way as unknown.
-    pub async fn serve_run<C: Countersigner>(
-        &self,
-        listener: UnixListener,
-        ports: oneshot::Receiver<Ports>,
-        gateway: RunGateway<C>,
-    ) {
+    /// connects there is the run. Returns when the run has ended, with the doors
+    /// still open, for what goes on as another run; dropping the future closes
+    /// every connection and settles what was under way as unknown.
+    pub async fn serve_run<C: Countersigner>(&self, doors: Doors, gateway: RunGateway<C>) -> Doors {
         let run = Arc::new(run::Run::new(gateway, Arc::clone(&self.roots)));
-        accept::serve(run, gate::Doors::new(listener, ports), &self.lanes).await;
+        accept::serve(run, doors, &self.lanes).await
     }
 
     /// Serves an agent that is not contained, on a port of its own. Its clients

@@ -20,7 +20,7 @@ pub struct RunGateway<C: Countersigner> {
     /// Its id. Whoever speaks on the run's socket is the run.
     pub run: RunId,
     /// Its certificate authority.
-    pub ca: RunCa,
+    pub ca: Arc<RunCa>,
     /// The broker.
     pub port: Arc<C>,
     /// What it may use.
@@ -29,7 +29,7 @@ pub struct RunGateway<C: Countersigner> {
 
 pub(crate) struct Run<C: Countersigner> {
     pub(crate) id: RunId,
-    pub(crate) ca: RunCa,
+    pub(crate) ca: Arc<RunCa>,
     pub(crate) port: Arc<C>,
     pub(crate) limits: Limits,
     pub(crate) budget: Budget,

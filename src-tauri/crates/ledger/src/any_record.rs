@@ -3,7 +3,7 @@
 use countersign_model::{
     AccountId, Action, AgentId, Answer, Approval, Assurance, AuditRecord, CredentialVersion,
     Decision, Digest, Effect, Environment, Event, Foreign, InstallId, Objects, Outcome, Provider,
-    QuestionId, ReasonCode, RequestId, Requested, RunFacts, RunId, Settled, StopTrigger,
+    QuestionId, ReasonCode, RequestId, Requested, RunFacts, RunId, Settled, StopMeans, StopTrigger,
     SurfaceKind, Timestamp, Tokens, Verdict, Words,
 };
 use proptest::option;
@@ -233,22 +233,32 @@ fn event() -> impl Strategy<Value = Event> {
         prop::collection::vec(foreign(), 0..4),
         foreign(),
         any::<bool>(),
+        option::of(run()),
     )
-        .prop_map(|(run, agent, task, argv, folder, contained)| {
-            Event::RunStarted(RunFacts {
-                run,
-                agent,
-                task,
-                argv,
-                folder,
-                contained,
-            })
-        });
+        .prop_map(
+            |(run, agent, task, argv, folder, contained, goes_on_from)| {
+                Event::RunStarted(RunFacts {
+                    run,
+                    agent,
+                    task,
+                    argv,
+                    folder,
+                    contained,
+                    stop: if contained {
+                        StopMeans::FreezeV2
+                    } else {
+                        StopMeans::Launcher
+                    },
+                    goes_on_from,
+                })
+            },
+        );
     let trigger = select(vec![
         StopTrigger::Hotkey,
         StopTrigger::File,
         StopTrigger::UncleanEnd,
     ]);
+    let trigger_again = trigger.clone();
     prop_oneof![
         6 => requested(),
         3 => settled(),
@@ -263,6 +273,9 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(run, exit_code, why)| Event::RunEnded { run, exit_code, why }),
         1 => (trigger, option::of(foreign())).prop_map(|(trigger, reason)| Event::StopEngaged { trigger, reason }),
         1 => any::<String>().prop_map(|surface| Event::StopLifted { surface }),
+        1 => (agent(), trigger_again, option::of(foreign()))
+            .prop_map(|(agent, trigger, reason)| Event::AgentStopped { agent, trigger, reason }),
+        1 => (agent(), any::<String>()).prop_map(|(agent, surface)| Event::AgentResumed { agent, surface }),
         1 => (number(), digest(), any::<String>())
             .prop_map(|(counter, digest, by)| Event::ConfigAccepted { counter, digest, by }),
         1 => credential().prop_map(|credential| Event::CredentialSet { credential }),

@@ -21,6 +21,10 @@ pub enum Kind {
     StopEngaged,
     /// The stop was lifted.
     StopLifted,
+    /// One agent was stopped.
+    AgentStopped,
+    /// One agent may go on.
+    AgentResumed,
     /// A configuration was accepted.
     ConfigAccepted,
     /// A credential was stored.
@@ -33,7 +37,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Opened,
         Self::Closed,
         Self::RunStarted,
@@ -42,6 +46,8 @@ impl Kind {
         Self::Settled,
         Self::StopEngaged,
         Self::StopLifted,
+        Self::AgentStopped,
+        Self::AgentResumed,
         Self::ConfigAccepted,
         Self::CredentialSet,
         Self::CredentialRemoved,
@@ -60,6 +66,8 @@ impl Kind {
             Event::Settled(_) => Self::Settled,
             Event::StopEngaged { .. } => Self::StopEngaged,
             Event::StopLifted { .. } => Self::StopLifted,
+            Event::AgentStopped { .. } => Self::AgentStopped,
+            Event::AgentResumed { .. } => Self::AgentResumed,
             Event::ConfigAccepted { .. } => Self::ConfigAccepted,
             Event::CredentialSet { .. } => Self::CredentialSet,
             Event::CredentialRemoved { .. } => Self::CredentialRemoved,
@@ -79,6 +87,8 @@ impl Kind {
             Self::Settled => "settled",
             Self::StopEngaged => "stop-engaged",
             Self::StopLifted => "stop-lifted",
+            Self::AgentStopped => "agent-stopped",
+            Self::AgentResumed => "agent-resumed",
             Self::ConfigAccepted => "config-accepted",
             Self::CredentialSet => "credential-set",
             Self::CredentialRemoved => "credential-removed",

@@ -9,7 +9,10 @@ use crate::recovery;
 use crate::schema;
 use crate::shared::Shared;
 use crate::writer::Writer;
-use countersign_model::{AuditRecord, Digest, Event, InstallId, RequestId, RunId, Timestamp};
+use countersign_model::{
+    AgentId, AuditRecord, Digest, Event, InstallId, RequestId, RunId, Timestamp,
+};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -46,6 +49,8 @@ pub struct Opening {
     pub unknown: Vec<RequestId>,
     /// The last word about the stop: engaged, and not lifted.
     pub stop_engaged: bool,
+    /// Agents that the trail says are stopped, each by itself.
+    pub stopped_agents: BTreeSet<AgentId>,
     /// Seal counter of the newest accepted configuration.
     pub last_seal_counter: Option<u64>,
     /// Digest of the newest accepted configuration.
@@ -84,6 +89,7 @@ pub(crate) fn open(options: OpenOptions) -> Result<(Ledger, Opening), LedgerErro
         open_runs: state.runs.iter().cloned().collect(),
         unknown: state.open.iter().cloned().collect(),
         stop_engaged: state.stopped,
+        stopped_agents: state.stopped_agents.clone(),
         last_seal_counter: state.config.map(|(counter, _)| counter),
         last_config: state.config.map(|(_, digest)| digest),
     };

@@ -1,4 +1,4 @@
-use countersign_model::{AuditRecord, Decision, Digest, Event, RequestId, RunId};
+use countersign_model::{AgentId, AuditRecord, Decision, Digest, Event, RequestId, RunId};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -11,6 +11,8 @@ pub(crate) struct State {
     pub(crate) closed: bool,
     /// The stop is engaged.
     pub(crate) stopped: bool,
+    /// Agents that are stopped, each by itself.
+    pub(crate) stopped_agents: BTreeSet<AgentId>,
     /// Counter and digest of the newest accepted configuration.
     pub(crate) config: Option<(u64, Digest)>,
     /// Runs that began and did not end.
@@ -39,6 +41,12 @@ impl State {
             }
             Event::StopEngaged { .. } => self.stopped = true,
             Event::StopLifted { .. } => self.stopped = false,
+            Event::AgentStopped { agent, .. } => {
+                self.stopped_agents.insert(agent.clone());
+            }
+            Event::AgentResumed { agent, .. } => {
+                self.stopped_agents.remove(agent);
+            }
             Event::ConfigAccepted {
                 counter, digest, ..
             } => self.config = Some((*counter, *digest)),
@@ -62,6 +70,9 @@ impl State {
         if let Some((counter, digest)) = &self.config {
             let _ = writeln!(text, "config {counter} {digest}");
         }
+        for agent in &self.stopped_agents {
+            let _ = writeln!(text, "stopped-agent {agent}");
+        }
         for run in &self.runs {
             let _ = writeln!(text, "run {run}");
         }
@@ -82,6 +93,9 @@ impl State {
                 Some(("config", rest)) => {
                     let (counter, digest) = rest.split_once(' ')?;
                     state.config = Some((counter.parse().ok()?, digest.parse().ok()?));
+                }
+                Some(("stopped-agent", agent)) => {
+                    state.stopped_agents.insert(agent.parse().ok()?);
                 }
                 Some(("run", run)) => {
                     state.runs.insert(run.parse().ok()?);
@@ -105,6 +119,7 @@ mod tests {
         let state = State {
             closed: false,
             stopped: true,
+            stopped_agents: ["inbox-bot".parse().unwrap()].into(),
             config: Some((7, Digest::of(b"config"))),
             runs: [RunId::from_random([1; 8]), RunId::from_random([2; 8])].into(),
             open: [RequestId::from_random([3; 10])].into(),

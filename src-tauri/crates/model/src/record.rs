@@ -59,6 +59,22 @@ pub enum Event {
         /// Where.
         surface: String,
     },
+    /// One agent was stopped, and no other.
+    AgentStopped {
+        /// Which.
+        agent: AgentId,
+        /// By what.
+        trigger: StopTrigger,
+        /// The human's words, if any.
+        reason: Option<Foreign>,
+    },
+    /// A human let one agent go on.
+    AgentResumed {
+        /// Which.
+        agent: AgentId,
+        /// Where.
+        surface: String,
+    },
     /// A human accepted a configuration.
     ConfigAccepted {
         /// The seal's counter.
@@ -122,6 +138,49 @@ pub struct RunFacts {
     pub folder: Foreign,
     /// Whether it is contained; when not, it is honest bookkeeping only.
     pub contained: bool,
+    /// What the stop does to its processes; known before it begins.
+    #[serde(default)]
+    pub stop: StopMeans,
+    /// The run that was frozen, and goes on as this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goes_on_from: Option<RunId>,
+}
+
+/// What the stop does to the processes of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopMeans {
+    /// The first press freezes them, by the freezer of cgroup v2; the next kills.
+    FreezeV2,
+    /// The same by the freezer of cgroup v1.
+    FreezeV1,
+    /// It kills them at once, by the init of their namespace.
+    Kill,
+    /// Its launcher is told to end it: what left its process group goes on.
+    #[default]
+    Launcher,
+    /// It is no process that was launched here: it is cut off, and goes on.
+    CutOff,
+}
+
+impl StopMeans {
+    /// Whether the first press freezes.
+    #[must_use]
+    pub fn freezes(self) -> bool {
+        matches!(self, Self::FreezeV2 | Self::FreezeV1)
+    }
+
+    /// For people, before it comes to that.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::FreezeV2 => "the first stop freezes it (cgroup v2), the second kills it",
+            Self::FreezeV1 => "the first stop freezes it (cgroup v1), the second kills it",
+            Self::Kill => "the stop kills it at once",
+            Self::Launcher => "the stop kills it at once, but for what has left its process group",
+            Self::CutOff => "the stop cuts it off, and it goes on running",
+        }
+    }
 }
 
 /// The record before.

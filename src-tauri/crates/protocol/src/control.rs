@@ -5,10 +5,10 @@
 //! or credentials, or lifts the stop, ends in a question at a surface.
 
 use crate::health::Check;
-use crate::surface::{RunView, StopView, TimelineEntry, TimelineFilter};
+use crate::surface::{AgentStopView, RunView, StopView, TimelineEntry, TimelineFilter};
 use countersign_model::{
     AccountId, AgentId, Assurance, CredentialVersion, Digest, Effects, Foreign, QuestionId, Recipe,
-    RequestId, RunId, StopTrigger, Timestamp, Words,
+    RequestId, RunId, StopMeans, StopTrigger, Timestamp, Words,
 };
 use serde::{Deserialize, Serialize};
 
@@ -28,9 +28,9 @@ pub enum Ask {
         /// Only this agent's runs.
         agent: Option<AgentId>,
     },
-    /// Ask the human to lift the stop; or what is denied by itself to an agent.
+    /// Ask the human to lift the stop; or to let one agent go on.
     Resume {
-        /// Lift this agent's standing denials, not the stop.
+        /// Lift the stop of this agent alone, and its standing denials.
         agent: Option<AgentId>,
     },
     /// Begin a run. The connection is its lease: when it closes, the run ends.
@@ -48,7 +48,15 @@ pub enum Ask {
         /// Whether it comes by loopback TCP, with a token, and is not started
         /// by the caller at all.
         loopback: bool,
+        /// What the stop will do to its processes.
+        #[serde(default)]
+        stop: StopMeans,
     },
+    /// On a run's connection, at most once, and before [`Ask::Listening`]: what
+    /// the run is ended by. One byte follows this message and carries a handle of
+    /// the run's init (pidfd_open(2)) and, where it can be frozen, the folder of
+    /// its control group, as descriptors. [`Reply::RunHeld`] answers.
+    Tree {},
     /// On a run's connection, at most once: the sockets of the run's ports. One
     /// byte follows this message and carries them as descriptors.
     Listening {},
@@ -128,6 +136,15 @@ pub enum Reply {
     Status(Box<Status>),
     /// The run has begun.
     RunBegun(Box<RunBegun>),
+    /// On a run's connection: what ends the run is held.
+    RunHeld {},
+    /// On a run's connection: the stop has frozen its processes.
+    RunFrozen {},
+    /// On a run's connection: its processes were thawed, and are this run now.
+    RunGoesOn {
+        /// Its new id.
+        run: RunId,
+    },
     /// On a run's connection: end the agent now.
     RunKill {
         /// Why, in our words.
@@ -188,6 +205,9 @@ pub struct Status {
     pub since: Timestamp,
     /// Whether the stop is engaged.
     pub stopped: Option<StopView>,
+    /// Agents that are stopped, each by itself.
+    #[serde(default)]
+    pub stopped_agents: Vec<AgentStopView>,
     /// Live runs.
     pub runs: Vec<RunView>,
     /// How many questions wait.

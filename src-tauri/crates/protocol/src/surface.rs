@@ -104,17 +104,29 @@ pub enum FromSurface {
         /// Their own words to the agent; only with a no.
         because: Option<String>,
     },
-    /// Stop everything, now.
+    /// Stop everything, now. The first press freezes what can be frozen; the
+    /// next one kills, and so does one that is held.
     Stop {
         /// By what.
         trigger: StopTrigger,
+        /// Whether it has been held for a second. A surface sends the press when
+        /// it comes, and this one, too, when it is still held.
+        #[serde(default)]
+        held: bool,
+        /// Stop only this agent.
+        #[serde(default)]
+        agent: Option<AgentId>,
     },
     /// A human held the resume button.
     Resume {
         /// The caller's number.
         call: u64,
-        /// [`StopView::presses`] as the human saw them.
+        /// [`StopView::presses`], or [`AgentStopView::presses`], as the human
+        /// saw them.
         presses: u64,
+        /// Let only this agent go on, which is stopped by itself.
+        #[serde(default)]
+        agent: Option<AgentId>,
     },
     /// A human chose another stop key. It is written into `countersign.toml` and
     /// put before them like any change of it.
@@ -157,10 +169,40 @@ pub struct SurfaceState {
     pub waiting: u32,
     /// Live runs.
     pub runs: Vec<RunView>,
+    /// Agents that are stopped, each by itself.
+    #[serde(default)]
+    pub stopped_agents: Vec<AgentStopView>,
     /// What the user should know: one sentence each.
     pub warnings: Vec<String>,
     /// The stop's hotkey, as accepted; `None` while nothing is.
     pub hotkey: Option<String>,
+}
+
+/// The stop of one agent, as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStopView {
+    /// Which.
+    pub agent: AgentId,
+    /// Since when.
+    pub since: Timestamp,
+    /// By what.
+    pub trigger: StopTrigger,
+    /// As [`StopView::presses`].
+    pub presses: u64,
+}
+
+/// How the processes of a run stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunStanding {
+    /// They run.
+    #[default]
+    Runs,
+    /// The stop has frozen them. Resuming thaws them, as a new run; a second stop
+    /// kills them, and so does the end of ten minutes.
+    Frozen,
+    /// The stop has killed them.
+    Killed,
 }
 
 /// The stop, as it stands.
@@ -181,6 +223,9 @@ pub struct RunView {
     /// What was said at its start.
     #[serde(flatten)]
     pub facts: RunFacts,
+    /// How its processes stand.
+    #[serde(default)]
+    pub standing: RunStanding,
     /// Since when.
     pub since: Timestamp,
     /// How many requests it has made.
@@ -259,6 +304,15 @@ pub enum About {
     /// Lifting the stop.
     Resume {
         /// By what it was engaged.
+        trigger: StopTrigger,
+        /// Since when it is.
+        since: Timestamp,
+    },
+    /// Letting one agent go on that is stopped by itself.
+    ResumeAgent {
+        /// Which agent.
+        agent: AgentId,
+        /// By what it was stopped.
         trigger: StopTrigger,
         /// Since when it is.
         since: Timestamp,

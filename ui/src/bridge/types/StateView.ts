@@ -2,8 +2,9 @@
 import type { HotkeyView } from "./HotkeyView";
 import type { RunRow } from "./RunRow";
 import type { StateWord } from "./StateWord";
+import type { StoppedAgentRow } from "./StoppedAgentRow";
 
 /**
  * How things stand. Times are milliseconds since 1970, here and below.
  */
-export type StateView = { state: StateWord, waiting: number, stoppedSince: number | null, stoppedBy: string | null, hotkey: HotkeyView, warnings: Array<string>, runs: Array<RunRow>, };
+export type StateView = { state: StateWord, waiting: number, stoppedSince: number | null, stoppedBy: string | null, hotkey: HotkeyView, warnings: Array<string>, runs: Array<RunRow>, stoppedAgents: Array<StoppedAgentRow>, };

@@ -10,10 +10,10 @@ use crate::handover;
 use crate::recipe;
 use crate::say;
 use countersign_containment::{
-    Exit, HandOver, Limits, OwnFile, ProcessTree, RunSpec, Running, Support, explain, platform,
-    uncontained,
+    Exit, FreezerKind, Group, HandOver, HandedOver, Limits, OwnFile, ProcessTree, RunSpec, Running,
+    Support, explain, platform, uncontained,
 };
-use countersign_model::{AgentId, Foreign, Recipe};
+use countersign_model::{AgentId, Foreign, Recipe, StopMeans};
 use countersign_protocol::control::{Ask, Reply, RunBegun};
 use countersign_protocol::frame;
 use std::ffi::OsString;
@@ -22,6 +22,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// How long a run that was killed waits to hear by whom.
+const BY_WHOM: Duration = Duration::from_secs(1);
 
 /// Runs the command to its end and gives its exit code.
 pub(crate) fn run(wanted: Run) -> ExitCode {
@@ -52,6 +57,9 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
     }
     let mut client = Client::connect(&home)?;
     let name = agent.clone();
+    let contained = !wanted.uncontained && !wanted.loopback;
+    let group = contained.then(Group::make).flatten().map(Arc::new);
+    let again = say::command_again(&name, &wanted.argv);
     client.send(&Ask::BeginRun {
         agent,
         task: Foreign::new(wanted.task.unwrap_or_else(|| default_task(&folder))),
@@ -61,8 +69,14 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
             .map(|a| Foreign::new(a.to_string_lossy()))
             .collect(),
         folder: Foreign::new(folder.to_string_lossy()),
-        contained: !wanted.uncontained && !wanted.loopback,
+        contained,
         loopback: wanted.loopback,
+        stop: match (contained, group.as_deref().map(Group::kind)) {
+            (false, _) => StopMeans::Launcher,
+            (true, Some(FreezerKind::V2)) => StopMeans::FreezeV2,
+            (true, Some(FreezerKind::V1)) => StopMeans::FreezeV1,
+            (true, None) => StopMeans::Kill,
+        },
     })?;
     let Reply::RunBegun(begun) = client.reply()? else {
         return Err(super::ask::unexpected());
@@ -70,15 +84,20 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
     let mut lease = client.into_stream();
     if let Some(loopback) = &begun.loopback {
         say::loopback(&name, loopback);
-        return until_over(&mut lease);
+        return until_over(&mut lease, &again);
     }
+    let again = match begun.recipe {
+        Some(recipe) => format!("countersign run {}", recipe::facts(recipe).go_on),
+        None => again,
+    };
     say::without_credential(&begun.without_credential);
     let mut spec = spec(wanted.argv, folder, &begun)?;
+    spec.group = group;
     if let (Some(recipe), false) = (begun.recipe, wanted.uncontained) {
         by_recipe(recipe, Path::new(&begun.kept), &mut spec)?;
     }
     let giver = lease.try_clone().map_err(|e| Failure::new(e.to_string()))?;
-    let hand_over: HandOver = Box::new(move |sockets| handover::give(&giver, sockets));
+    let hand_over: HandOver = Box::new(move |handed_over| give(&giver, handed_over));
     let started = if wanted.uncontained {
         say::uncontained();
         keep_orphans()?;
@@ -88,7 +107,7 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
     };
     let running = started.map_err(|e| Failure::new(e.to_string()))?;
     let stopped = Arc::new(AtomicBool::new(false));
-    end_with_lease(&lease, running.tree(), &stopped)?;
+    let heard = end_with_lease(&lease, running.tree(), &stopped)?;
     let exit = wait(running)?;
     let code = match exit {
         Exit::Code(code) => Some(code),
@@ -96,31 +115,41 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
     };
     // The authority may be gone; the run is over either way.
     let _ = frame::write(&mut lease, &Ask::EndRun { exit_code: code });
+    if exit == Exit::Killed {
+        // By the authority itself, perhaps, which says so only then.
+        let _ = heard.recv_timeout(BY_WHOM);
+    }
     if stopped.load(Ordering::SeqCst) {
-        let again = match begun.recipe {
-            Some(recipe) => format!("countersign run {}", recipe::facts(recipe).go_on),
-            None => "start it anew.".to_owned(),
-        };
-        return Err(Failure(
-            exit::STOPPED,
-            format!("The run was stopped. Go on with: countersign resume — and {again}"),
-        ));
+        return Err(was_stopped(&again));
     }
     Ok(ExitCode::from(exit.shell_code()))
 }
 
 /// Waits for the end of a run that nobody launched. Whoever ends this command
 /// ends it too: the lease closes.
-fn until_over(lease: &mut UnixStream) -> Result<ExitCode, Failure> {
+fn until_over(lease: &mut UnixStream, again: &str) -> Result<ExitCode, Failure> {
     match frame::read::<Reply>(lease) {
-        Ok(Some(Reply::RunKill { .. })) => Err(Failure(
-            exit::STOPPED,
-            "The run was stopped. Go on with: countersign resume — and start it anew.".into(),
-        )),
+        Ok(Some(Reply::RunKill { .. })) => Err(was_stopped(again)),
         _ => Err(Failure::new(
             "The authority has ended, and the run with it.",
         )),
     }
+}
+
+fn was_stopped(again: &str) -> Failure {
+    Failure(
+        exit::STOPPED,
+        format!("The run was stopped. Go on with: countersign resume — and start it anew: {again}"),
+    )
+}
+
+/// What ends the run first, so that nothing of it is served that cannot be
+/// stopped.
+fn give(lease: &UnixStream, handed_over: HandedOver<'_>) -> std::io::Result<()> {
+    if let Some((init, group)) = handed_over.tree {
+        handover::give_tree(lease, init, group)?;
+    }
+    handover::give(lease, handed_over.ports)
 }
 
 /// What an uncontained run leaves behind becomes a child of this process, not
@@ -197,6 +226,7 @@ fn spec(argv: Vec<OsString>, folder: PathBuf, begun: &RunBegun) -> Result<RunSpe
                 content: file.content.clone(),
             })
             .collect(),
+        group: None,
     })
 }
 
@@ -258,25 +288,35 @@ fn explain_only(wanted: Run, folder: PathBuf) -> Result<ExitCode, Failure> {
 }
 
 /// A thread on the lease: when the authority says so, or is gone, the run ends.
+/// Whoever waits for what was heard last hears that its sender is gone.
 fn end_with_lease(
     lease: &UnixStream,
     tree: ProcessTree,
     stopped: &Arc<AtomicBool>,
-) -> Result<(), Failure> {
+) -> Result<mpsc::Receiver<()>, Failure> {
+    let (over, heard) = mpsc::channel();
     let mut lease = lease.try_clone().map_err(|e| Failure::new(e.to_string()))?;
     let stopped = Arc::clone(stopped);
     std::thread::Builder::new()
         .name("lease".into())
         .spawn(move || {
-            let heard = frame::read::<Reply>(&mut lease);
-            if matches!(heard, Ok(Some(Reply::RunKill { .. }))) {
-                stopped.store(true, Ordering::SeqCst);
+            loop {
+                match frame::read::<Reply>(&mut lease) {
+                    Ok(Some(Reply::RunFrozen {})) => say::frozen(),
+                    Ok(Some(Reply::RunGoesOn { run })) => say::goes_on(&run),
+                    Ok(Some(Reply::RunKill { .. })) => {
+                        stopped.store(true, Ordering::SeqCst);
+                        break;
+                    }
+                    _ => break,
+                }
             }
             // Whatever was heard, the lease is over. A tree that is gone
             // already cannot be killed twice.
             let _ = tree.kill();
+            drop(over);
         })
-        .map(|_| ())
+        .map(|_| heard)
         .map_err(|e| Failure::new(format!("No thread to be had: {e}")))
 }
 

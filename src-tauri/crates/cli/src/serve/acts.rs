@@ -15,7 +15,8 @@ use std::io;
 use std::sync::Arc;
 use tokio::net::UnixStream;
 
-/// Lifts the stop, or an agent's standing denials, after a human's yes.
+/// Lifts the stop, or that of one agent and its standing denials, after a human's
+/// yes.
 pub(super) async fn resume(
     authority: &Arc<Authority>,
     stream: &mut UnixStream,
@@ -23,10 +24,21 @@ pub(super) async fn resume(
 ) -> io::Result<()> {
     let broker = &authority.broker;
     let stopped = broker.stop().view();
-    let presses = stopped.as_ref().map_or(0, |stop| stop.presses);
+    let mut presses = stopped.as_ref().map_or(0, |stop| stop.presses);
+    let of_agent = agent.as_ref().and_then(|agent| broker.agent_stop(agent));
     let about = match (&agent, stopped) {
-        (Some(agent), _) => About::LiftDenials {
-            agent: agent.clone(),
+        (Some(agent), _) => match &of_agent {
+            Some(stop) => {
+                presses = stop.presses;
+                About::ResumeAgent {
+                    agent: agent.clone(),
+                    trigger: stop.trigger,
+                    since: stop.since,
+                }
+            }
+            None => About::LiftDenials {
+                agent: agent.clone(),
+            },
         },
         (None, Some(stop)) => About::Resume {
             trigger: stop.trigger,
@@ -37,10 +49,20 @@ pub(super) async fn resume(
     let reply = match ask(authority, stream, about).await? {
         Err(refused) => refused,
         Ok(approval) => match agent {
-            Some(agent) => done(format!(
-                "{} standing denial(s) of {agent} lifted.",
-                broker.lift_denials(&agent)
-            )),
+            Some(agent) => {
+                let surface = approval.surface.to_string();
+                let resumed = match of_agent {
+                    Some(_) => broker.resume_agent(&agent, &surface, presses).await,
+                    None => Ok(()),
+                };
+                match resumed {
+                    Ok(()) => done(format!(
+                        "{agent} may go on; {} standing denial(s) lifted.",
+                        broker.lift_denials(&agent)
+                    )),
+                    Err(sentence) => failed(exit::FAILED, sentence),
+                }
+            }
             None => match lift(authority, &approval.surface.to_string(), presses).await {
                 Ok(()) => done("Resumed. No approval from before the stop counts any more."),
                 Err(sentence) => failed(exit::FAILED, sentence),

@@ -4,6 +4,7 @@
 use super::{Authority, acts, examine, lease, timeline, wire};
 use crate::exit;
 use crate::home::Home;
+use countersign_broker::{Broker, Press};
 use countersign_model::{Effects, Words};
 use countersign_protocol::control::{Ask, Reply, Status, WaitingView};
 use countersign_protocol::surface::{About, Question, ToSurface};
@@ -20,6 +21,8 @@ const CONNECTIONS: usize = 128;
 const SILENT: usize = 64;
 /// How long a peer may take to say what it wants.
 const FIRST_WORDS: Duration = Duration::from_secs(5);
+/// How long a command waits for a stop to be written down.
+const WRITTEN_DOWN: Duration = Duration::from_secs(2);
 /// How far up the chain of parents a run is looked for.
 const ANCESTORS: usize = 64;
 
@@ -94,15 +97,27 @@ async fn connection(
             reason,
             agent: None,
         } => {
-            broker.engage(trigger, reason);
-            done("Everything is stopped. Go on with: countersign resume")
+            broker.engage(trigger, reason, Press::Once);
+            let frozen = broker.frozen(None);
+            written_down(broker).await;
+            done(format!(
+                "Everything is stopped.{} Go on with: countersign resume",
+                second_press(frozen, "countersign stop")
+            ))
         }
         Ask::Stop {
-            agent: Some(agent), ..
-        } => done(format!(
-            "{} run(s) of {agent} stopped.",
-            broker.stop_agent(&agent)
-        )),
+            trigger,
+            reason,
+            agent: Some(agent),
+        } => {
+            let runs = broker.stop_agent(&agent, trigger, reason, Press::Once);
+            let frozen = broker.frozen(Some(&agent));
+            written_down(broker).await;
+            done(format!(
+                "{agent} is stopped, with {runs} run(s).{} Go on with: countersign resume --agent {agent}",
+                second_press(frozen, &format!("countersign stop --agent {agent}"))
+            ))
+        }
         Ask::Resume { agent } => return acts::resume(authority, &mut stream, agent).await,
         Ask::BeginRun {
             agent,
@@ -111,6 +126,7 @@ async fn connection(
             folder,
             contained,
             loopback,
+            stop,
         } => {
             return lease::hold(
                 authority,
@@ -123,11 +139,12 @@ async fn connection(
                     // What is not started here is contained by nobody.
                     contained: contained && !loopback,
                     loopback,
+                    stop,
                 },
             )
             .await;
         }
-        Ask::Listening {} | Ask::EndRun { .. } => {
+        Ask::Tree {} | Ask::Listening {} | Ask::EndRun { .. } => {
             failed(exit::USAGE, "No run was begun on this connection.")
         }
         Ask::ConfigDiff {} => acts::config_diff(authority),
@@ -184,6 +201,21 @@ async fn connection(
     wire::write(&mut stream, &reply).await
 }
 
+/// Whoever is told that it is stopped may rely on it after a loss of power, if
+/// the disk does not hang.
+async fn written_down(broker: &Broker) {
+    let _ = tokio::time::timeout(WRITTEN_DOWN, broker.written_down()).await;
+}
+
+fn second_press(frozen: usize, command: &str) -> String {
+    match frozen {
+        0 => String::new(),
+        frozen => format!(
+            " {frozen} run(s) are frozen: once more `{command}` kills them, and so do ten minutes."
+        ),
+    }
+}
+
 /// Guarantee G6: of our uid, and no process of a run.
 fn may_talk(authority: &Authority, stream: &UnixStream) -> Result<(), &'static str> {
     let peer = stream
@@ -236,6 +268,7 @@ fn status(authority: &Authority) -> Status {
         pid: std::process::id(),
         since: authority.since,
         stopped: state.stopped,
+        stopped_agents: state.stopped_agents,
         runs: state.runs,
         waiting: state.waiting,
         records: broker.ledger().size(),

@@ -6,8 +6,8 @@
 
 use super::{Authority, acts, examine, timeline};
 use command_fds::{CommandFdExt as _, FdMapping};
-use countersign_broker::SurfaceId;
-use countersign_model::{Assurance, Hotkey};
+use countersign_broker::{Broker, Press, SurfaceId};
+use countersign_model::{AgentId, Assurance, Hotkey, StopTrigger};
 use countersign_protocol::frame;
 use countersign_protocol::surface::{FD_VARIABLE, FromSurface, ToSurface, VERSION};
 use std::io;
@@ -142,7 +142,11 @@ fn talk(authority: &Arc<Authority>, runtime: &Handle, ours: UnixStream) -> io::R
             Some(FromSurface::Warning { topic, sentence }) => {
                 broker.warn(&format!("desktop/{topic}"), &sentence);
             }
-            Some(FromSurface::Stop { trigger }) => broker.engage(trigger, None),
+            Some(FromSurface::Stop {
+                trigger,
+                held,
+                agent,
+            }) => press(broker, trigger, held, agent.as_ref()),
             Some(_) => return Err(io::Error::other("it broke the protocol")),
             None => return Err(io::Error::other("it ended before it was ready")),
         }
@@ -191,6 +195,16 @@ impl Drop for Attached<'_> {
     }
 }
 
+fn press(broker: &Broker, trigger: StopTrigger, held: bool, agent: Option<&AgentId>) {
+    let press = if held { Press::Held } else { Press::Once };
+    match agent {
+        None => broker.engage(trigger, None, press),
+        Some(agent) => {
+            broker.stop_agent(agent, trigger, None, press);
+        }
+    }
+}
+
 fn listen(
     authority: &Arc<Authority>,
     runtime: &Handle,
@@ -201,7 +215,11 @@ fn listen(
     while let Some(message) = frame::read::<FromSurface>(read)? {
         match message {
             // First, and on this very thread.
-            FromSurface::Stop { trigger } => broker.engage(trigger, None),
+            FromSurface::Stop {
+                trigger,
+                held,
+                agent,
+            } => press(broker, trigger, held, agent.as_ref()),
             FromSurface::Shown { question, digest } => broker.desk().shown(&question, digest),
             FromSurface::Answered {
                 question,
@@ -215,11 +233,22 @@ fn listen(
                     .desk()
                     .answer(&question, digest, answer, assurance, surface, because);
             }
-            FromSurface::Resume { call, presses } => {
+            FromSurface::Resume {
+                call,
+                presses,
+                agent,
+            } => {
                 let (authority, to) = (Arc::clone(authority), to.clone());
                 runtime.spawn(async move {
                     // Gone when the desk has let go of the surface meanwhile.
-                    if let Err(sentence) = acts::lift(&authority, "window", presses).await
+                    let lifted = match agent {
+                        None => acts::lift(&authority, "window", presses).await,
+                        Some(agent) => {
+                            let broker = &authority.broker;
+                            broker.resume_agent(&agent, "window", presses).await
+                        }
+                    };
+                    if let Err(sentence) = lifted
                         && let Some(to) = to.upgrade()
                     {
                         let _ = to.send(ToSurface::Failed { call, sentence }).await;

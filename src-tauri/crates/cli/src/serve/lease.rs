@@ -1,37 +1,28 @@
-//! A run's lease: the connection on which `countersign run` began it. The run's
-//! ports come by it. When it closes, the run is over; when the run is over, it
-//! says so.
+//! A run's lease: the connection on which `countersign run` began it. What ends
+//! the run comes by it, and its ports. When it closes, the run is over; when the
+//! run is over, it says so (`life`).
 
 use super::control::failed;
 use super::folders::Taken;
+use super::life::{End, Life, Serving};
 use super::{Authority, placeholders, wire};
 use crate::exit;
-use crate::handover;
 use crate::home::make_private;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use countersign_broker::{Countersigner as _, Run, Secret};
-use countersign_gateway_http::{Limits, Ports, RunCa, RunGateway};
-use countersign_model::{AgentId, Foreign, ReasonCode, RunFacts, RunId};
-use countersign_protocol::control::{Ask, Loopback, Reply, RunBegun};
-use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use countersign_broker::{Countersigner as _, Secret};
+use countersign_gateway_http::{Doors, Limits, Ports, RunCa, RunGateway};
+use countersign_model::{AgentId, Foreign, ReasonCode, RunFacts, RunId, StopMeans};
+use countersign_protocol::control::{Loopback, Reply, RunBegun};
+use rustix::process::{PidfdFlags, pidfd_open};
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use tokio::net::unix::ReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-
-/// How long a launcher may take to end its run after it was told to; then it is
-/// ended, and the run with it.
-const OBEYS: Duration = Duration::from_secs(1);
-/// How long the kernel may take to close what an ended launcher held.
-const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What `countersign run` asked for.
 pub(super) struct Wanted {
@@ -41,6 +32,7 @@ pub(super) struct Wanted {
     pub(super) folder: Foreign,
     pub(super) contained: bool,
     pub(super) loopback: bool,
+    pub(super) stop: StopMeans,
 }
 
 /// Process ids of the launchers of live runs: their children may not command
@@ -76,131 +68,35 @@ pub(super) async fn hold(
     };
     let _launcher = launcher.map(|pid| Launcher::new(authority, pid));
     let Begun {
-        run,
+        mut life,
         reply,
         folder: _folder,
         taken: _taken,
-        gateway: _gateway,
         ports,
     } = begun;
     let end = match wire::write(&mut stream, &reply).await {
         Err(_) => End::because("its launcher was gone before it began"),
-        Ok(()) => until_over(&mut stream, &run, handle.as_ref(), ports).await,
+        Ok(()) => life.until_over(&mut stream, handle.as_ref(), ports).await,
     };
-    authority
-        .broker
-        .end_run(&run.facts.run, end.exit_code, end.why);
+    life.over(&end);
     Ok(())
 }
 
-/// How a run ended.
-struct End {
-    why: &'static str,
-    exit_code: Option<i32>,
-}
-
-impl End {
-    const BROKEN: Self = Self::because("its launcher broke the protocol");
-    const GONE: Self = Self::because("its launcher ended");
-
-    const fn because(why: &'static str) -> Self {
-        Self {
-            why,
-            exit_code: None,
-        }
-    }
-}
-
-/// Waits for the end, from whichever side it comes.
-async fn until_over(
-    stream: &mut UnixStream,
-    run: &Run,
-    launcher: Option<&OwnedFd>,
-    ports: Option<Handing>,
-) -> End {
-    let (mut read, mut write) = stream.split();
-    // One from beginning to end: what the stop comes between is half read.
-    let heeded = heed(&mut read, run.facts.contained, ports);
-    tokio::pin!(heeded);
-    tokio::select! {
-        end = &mut heeded => return end,
-        () = run.cut.cancelled() => {}
-    }
-    let kill = Reply::RunKill {
-        why: "stopped by the user".into(),
-    };
-    // A launcher that is gone has taken its run with it.
-    let _ = wire::write(&mut write, &kill).await;
-    let exit_code = match tokio::time::timeout(OBEYS, &mut heeded).await {
-        Ok(end) => end.exit_code,
-        // It does not listen (a shell may have suspended it). The run dies with
-        // it: bubblewrap is told to die with its parent.
-        Err(_) => {
-            if let Some(launcher) = launcher {
-                let _ = pidfd_send_signal(launcher, Signal::KILL);
-                let _ = tokio::time::timeout(LAST_WORDS, heeded).await;
-            }
-            None
-        }
-    };
-    End {
-        why: "stopped",
-        exit_code,
-    }
-}
-
-/// Does what the launcher says, until that is the end.
-async fn heed(lease: &mut ReadHalf<'_>, contained: bool, mut ports: Option<Handing>) -> End {
-    loop {
-        match wire::read::<Ask>(lease).await {
-            Ok(Some(Ask::EndRun { exit_code })) => {
-                return End {
-                    why: "its command ended",
-                    exit_code,
-                };
-            }
-            Ok(Some(Ask::Listening {})) => {
-                let Some(ports) = ports.take() else {
-                    return End::BROKEN;
-                };
-                match take_ports((*lease).as_ref(), contained, &ports.lane).await {
-                    // A gateway that has ended closes them.
-                    Ok(taken) => drop(ports.to.send(taken)),
-                    Err(e) if e.kind() == io::ErrorKind::InvalidInput => return End::BROKEN,
-                    Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return End::GONE,
-                    Err(_) => return End::because("its ports could not be taken"),
-                }
-            }
-            Ok(Some(_)) => return End::BROKEN,
-            Ok(None) | Err(_) => return End::GONE,
-        }
-    }
-}
-
-async fn take_ports(lease: &UnixStream, contained: bool, lane: &Handle) -> io::Result<Ports> {
-    let sockets = handover::take(lease).await?;
-    let uid = nix::unistd::getuid().as_raw();
-    lane.spawn(Ports::handed_over(sockets, contained, uid))
-        .await
-        .map_err(io::Error::other)?
-}
-
 struct Begun {
-    run: Arc<Run>,
+    life: Life,
     reply: Reply,
     folder: RunFolder,
     /// The working folder, as long as it is this agent's.
     taken: Option<Taken>,
-    gateway: Serving,
     /// Where the run's ports go when they come. `None` when none are to come.
     ports: Option<Handing>,
 }
 
 /// Where a run's ports go.
-struct Handing {
-    to: oneshot::Sender<Ports>,
+pub(super) struct Handing {
+    pub(super) to: oneshot::Sender<Ports>,
     /// The run's lane.
-    lane: Handle,
+    pub(super) lane: Handle,
 }
 
 async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8, String)> {
@@ -226,6 +122,12 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         argv: wanted.argv,
         folder: wanted.folder,
         contained: wanted.contained,
+        stop: if wanted.loopback {
+            StopMeans::CutOff
+        } else {
+            wanted.stop
+        },
+        goes_on_from: None,
     };
     let folder = RunFolder::make(&authority.home.runs().join(facts.run.as_str()))
         .map_err(|e| internal(&e))?;
@@ -251,19 +153,16 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
     };
     let ca = RunCa::for_accounts(&accounts).map_err(|e| ended(&e))?;
     let ca_pem = ca.cert_pem().to_owned();
-    let gateway = RunGateway {
-        run: run.facts.run.clone(),
-        ca,
-        port: Arc::new(broker.clone()),
-        limits: Limits::default(),
-    };
+    let ca = Arc::new(ca);
+    let gateway = gateway(authority, &run.facts.run, &ca);
     let mut loopback = None;
     let mut ports = None;
-    let serving = Serving(match door {
+    let serving = Serving::new(match door {
         None => {
             let (sender, to_come) = oneshot::channel();
             ports = Some(sender);
-            lane.spawn(async move { http.serve_run(listener, to_come, gateway).await })
+            let (http, doors) = (http.clone(), Doors::new(listener, to_come));
+            lane.spawn(async move { Some(http.serve_run(doors, gateway).await) })
         }
         Some(door) => {
             std::fs::write(&ca_file, &ca_pem).map_err(|e| ended(&e))?;
@@ -274,7 +173,11 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
             });
             let (token, uid) = (Secret::new(door.token.into_bytes()), nix::unistd::getuid());
             let ports = Ports::of_user(door.listener, uid.as_raw()).map_err(|e| ended(&e))?;
-            lane.spawn(async move { http.serve_tcp(ports, gateway, token).await })
+            let http = http.clone();
+            lane.spawn(async move {
+                http.serve_tcp(ports, gateway, token).await;
+                None
+            })
         }
     });
     let reply = Reply::RunBegun(Box::new(RunBegun {
@@ -306,14 +209,28 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
             .collect(),
         loopback,
     }));
+    let life = Life::new(authority, run, ca, serving, http, lane.clone());
     Ok(Begun {
-        run,
+        life,
         reply,
         folder,
         taken,
-        gateway: serving,
         ports: ports.map(|to| Handing { to, lane }),
     })
+}
+
+/// The gateway of a run under this id.
+pub(super) fn gateway(
+    authority: &Authority,
+    run: &RunId,
+    ca: &Arc<RunCa>,
+) -> RunGateway<countersign_broker::Broker> {
+    RunGateway {
+        run: run.clone(),
+        ca: Arc::clone(ca),
+        port: Arc::new(authority.broker.clone()),
+        limits: Limits::default(),
+    }
 }
 
 fn refused(reason: ReasonCode, agent: &AgentId) -> (u8, String) {
@@ -403,15 +320,6 @@ impl RunFolder {
 impl Drop for RunFolder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// The task that serves a run's gateway; ended with the run.
-struct Serving(tokio::task::JoinHandle<()>);
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

@@ -9,11 +9,13 @@ mod examine;
 mod folders;
 mod lanes;
 mod lease;
+mod life;
 mod open;
 mod placeholders;
 mod stopping;
 mod terminal;
 mod timeline;
+mod tree;
 pub(crate) mod wire;
 
 use crate::home::Home;

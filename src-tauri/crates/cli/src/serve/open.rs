@@ -2,11 +2,12 @@
 
 use super::{Options, accepted};
 use crate::home::{Home, write_whole};
-use countersign_broker::{Broker, EmergencyStop, Parts, SystemClock};
+use countersign_broker::{Broker, EmergencyStop, Parts, Press, SystemClock};
 use countersign_config::{Accepted, VaultChoice};
 use countersign_ledger::{Ledger, LedgerError, OpenOptions, Opening};
-use countersign_model::{Digest, Event, InstallId, StopTrigger};
+use countersign_model::{AgentId, Digest, Event, InstallId, StopTrigger};
 use countersign_vault::{Backend, Purpose, Secret, Vault, VaultError, VaultOptions};
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
@@ -52,7 +53,7 @@ pub(super) fn open(home: Home, options: &Options) -> Result<Opened, String> {
 
     let (ledger, opening) = open_ledger(&home, &install, &ledger_key)?;
     let now = crate::say::now();
-    let stop = EmergencyStop::open(&home.latch(), now)
+    let stop = EmergencyStop::open(&home.latch(), &home.agent_latches(), now)
         .map_err(|e| format!("The stop's latch cannot be opened, so nothing is started: {e}"))?;
     let was_engaged = stop.is_engaged();
     let broker = Broker::new(Parts {
@@ -68,10 +69,18 @@ pub(super) fn open(home: Home, options: &Options) -> Result<Opened, String> {
     if !was_engaged {
         engage_if_it_must(&broker, &opening, &mut notes);
     } else {
+        if !opening.stop_engaged {
+            // Its record was lost in a crash.
+            broker.record_later(Event::StopEngaged {
+                trigger: StopTrigger::UncleanEnd,
+                reason: None,
+            });
+        }
         notes.push(
             "The stop is engaged since an earlier time. Lift it with: countersign resume".into(),
         );
     }
+    agree_on_agents(&broker, &opening.stopped_agents);
     put_in_force(&home, &install, &broker, &seal_key, &opening, &mut notes)?;
     Ok(Opened {
         home,
@@ -87,18 +96,37 @@ pub(super) fn open(home: Home, options: &Options) -> Result<Opened, String> {
 fn engage_if_it_must(broker: &Broker, opening: &Opening, notes: &mut Vec<String>) {
     let going_on = !opening.open_runs.is_empty() || !opening.unknown.is_empty();
     if !opening.clean && going_on {
-        broker.engage(StopTrigger::UncleanEnd, None);
+        broker.engage(StopTrigger::UncleanEnd, None, Press::Once);
         notes.push(format!(
             "The last end was not in order: {} run(s) and {} request(s) were open, so the stop is engaged. What became of those requests is unknown; see: countersign timeline. Go on with: countersign resume",
             opening.open_runs.len(),
             opening.unknown.len()
         ));
     } else if opening.stop_engaged {
-        broker.engage(StopTrigger::UncleanEnd, None);
+        broker.engage(StopTrigger::UncleanEnd, None, Press::Once);
         notes.push(
             "The trail says that the stop is engaged, so it is. Lift it with: countersign resume"
                 .into(),
         );
+    }
+}
+
+/// An agent that either the file or the trail says is stopped is stopped, and
+/// then both say so: the file may have been removed, the record lost in a crash.
+fn agree_on_agents(broker: &Broker, recorded: &BTreeSet<AgentId>) {
+    for agent in recorded {
+        if broker.agent_stop(agent).is_none() {
+            broker.stop_agent(agent, StopTrigger::UncleanEnd, None, Press::Once);
+        }
+    }
+    for stop in broker.agent_stops() {
+        if !recorded.contains(&stop.agent) {
+            broker.record_later(Event::AgentStopped {
+                agent: stop.agent,
+                trigger: stop.trigger,
+                reason: None,
+            });
+        }
     }
 }
 

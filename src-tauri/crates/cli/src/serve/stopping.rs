@@ -2,10 +2,16 @@
 //! scripts.
 
 use super::Authority;
+use countersign_broker::Press;
 use countersign_model::StopTrigger;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// To touch a file that is not there makes it and then sets its time: two events,
+/// and one press.
+const ONE_TOUCH: Duration = Duration::from_secs(1);
 
 /// Begins to watch. `SIGUSR1` and the stop file engage the stop; `SIGTERM`,
 /// `SIGINT` and `SIGHUP` end in order.
@@ -23,7 +29,9 @@ pub(super) fn watch(authority: &Arc<Authority>) -> Result<(), String> {
     let stopping = Arc::clone(authority);
     tokio::spawn(async move {
         while stop.recv().await.is_some() {
-            stopping.broker.engage(StopTrigger::Signal, None);
+            stopping
+                .broker
+                .engage(StopTrigger::Signal, None, Press::Once);
         }
     });
     let ending = Arc::clone(authority);
@@ -46,17 +54,23 @@ fn watch_file(authority: &Arc<Authority>) -> Result<(), String> {
     let authority = Arc::clone(authority);
     // One that was there before we came counts too.
     if authority.home.stop_file().exists() {
-        authority.broker.engage(StopTrigger::File, None);
+        authority
+            .broker
+            .engage(StopTrigger::File, None, Press::Once);
     }
     std::thread::Builder::new()
         .name("stop-file".into())
         .spawn(move || {
+            let mut last = None::<Instant>;
             while let Ok(events) = notify.read_events() {
                 let name = authority.home.stop_file();
                 let touched = events.iter().any(|e| e.name.as_deref() == name.file_name());
                 // Whether it is still there says nothing: it was touched.
-                if touched {
-                    authority.broker.engage(StopTrigger::File, None);
+                let broker = &authority.broker;
+                let same = last.is_some_and(|last| last.elapsed() < ONE_TOUCH);
+                if touched && !(same && broker.stop().is_engaged()) {
+                    last = Some(Instant::now());
+                    broker.engage(StopTrigger::File, None, Press::Once);
                 }
             }
         })

@@ -199,6 +199,9 @@ fn matches(filter: &TimelineFilter, entry: &TimelineEntry) -> bool {
                 && filter.request.is_none()
                 && filter.agent.as_ref().is_none_or(|a| a == &r.agent)
         }
+        Event::AgentStopped { agent, .. } | Event::AgentResumed { agent, .. } => {
+            !narrow && filter.request.is_none() && filter.agent.as_ref().is_none_or(|a| a == agent)
+        }
         _ => !narrow && filter.request.is_none() && filter.agent.is_none(),
     }
 }

@@ -111,6 +111,8 @@ impl Countersigner for Fake {
             argv: vec![],
             folder: Foreign::new("/"),
             contained: true,
+            stop: countersign_model::StopMeans::Kill,
+            goes_on_from: None,
         })
     }
     fn accounts(&self, _: &RunId) -> Vec<AccountView> {

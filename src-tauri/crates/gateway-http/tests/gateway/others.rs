@@ -36,7 +36,7 @@ impl Loopback {
         let proxy = listener.local_addr().unwrap().to_string();
         let run = RunGateway {
             run: RunId::from_random([2; 8]),
-            ca: run_ca,
+            ca: Arc::new(run_ca),
             port: Arc::clone(&world.fake),
             limits: limits(),
         };

@@ -6,7 +6,7 @@ use crate::upstream::Upstream;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_broker::{AccountView, Place, Presented, Secret};
-use countersign_gateway_http::{Gateway, Limits, Ports, RunCa, RunGateway};
+use countersign_gateway_http::{Doors, Gateway, Limits, Ports, RunCa, RunGateway};
 use countersign_model::{
     Account, CredentialKind, CredentialVersion, Environment, HostPattern, Provider, RunId, Settled,
 };
@@ -152,12 +152,15 @@ impl World {
         let listener = UnixListener::bind(&socket).unwrap();
         let run = RunGateway {
             run: RunId::from_random([1; 8]),
-            ca,
+            ca: Arc::new(ca),
             port: Arc::clone(&fake),
             limits,
         };
         let (port, to_come) = oneshot::channel();
-        let serve = async move { Gateway::on(lanes()).serve_run(listener, to_come, run).await };
+        let doors = Doors::new(listener, to_come);
+        let serve = async move {
+            Gateway::on(lanes()).serve_run(doors, run).await;
+        };
         let gateway = tokio::spawn(serve);
         Self {
             fake,

@@ -75,6 +75,8 @@ pub(crate) fn run_facts(run: &RunId, agent: &str) -> RunFacts {
         argv: vec![Foreign::new("claude")],
         folder: Foreign::new("/home/u/project"),
         contained: true,
+        stop: countersign_model::StopMeans::Kill,
+        goes_on_from: None,
     }
 }
 

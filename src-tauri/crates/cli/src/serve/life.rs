@@ -1,0 +1,303 @@
+//! The life of a run, from its beginning on its lease to its end, from whichever
+//! side that comes; and through the stop.
+
+use super::lease::{Handing, gateway};
+use super::{Authority, tree, wire};
+use crate::handover;
+use countersign_broker::{Held, Run};
+use countersign_gateway_http::{Doors, Gateway, Ports, RunCa};
+use countersign_model::{ReasonCode, RunId, StopMeans};
+use countersign_protocol::control::{Ask, Reply};
+use countersign_protocol::surface::RunStanding;
+use rustix::process::{Signal, pidfd_send_signal};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::net::unix::{ReadHalf, WriteHalf};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// How long a launcher may take to end its run after it was told to; then it is
+/// ended, and the run with it.
+const OBEYS: Duration = Duration::from_secs(1);
+/// How long the kernel may take to close what an ended launcher held, and a
+/// gateway to end the connections of a run that has ended.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// A run, as long as its lease is held. A run that was frozen goes on in it under
+/// another id.
+pub(super) struct Life {
+    authority: Arc<Authority>,
+    run: Arc<Run>,
+    held: Option<Arc<Held>>,
+    ca: Arc<RunCa>,
+    serving: Serving,
+    http: Gateway,
+    lane: Handle,
+}
+
+/// How a run ended.
+pub(super) struct End {
+    why: &'static str,
+    exit_code: Option<i32>,
+}
+
+impl End {
+    const BROKEN: Self = Self::because("its launcher broke the protocol");
+    const GONE: Self = Self::because("its launcher ended");
+
+    pub(super) const fn because(why: &'static str) -> Self {
+        Self {
+            why,
+            exit_code: None,
+        }
+    }
+}
+
+/// What becomes of a run that was stopped.
+enum Stopped {
+    Over(End),
+    /// It is to be ended.
+    Killed,
+    /// It runs, as another run.
+    GoesOn,
+}
+
+type Heeded<'f> = Pin<&'f mut (dyn Future<Output = End> + Send)>;
+
+impl Life {
+    pub(super) fn new(
+        authority: &Arc<Authority>,
+        run: Arc<Run>,
+        ca: Arc<RunCa>,
+        serving: Serving,
+        http: Gateway,
+        lane: Handle,
+    ) -> Self {
+        Self {
+            authority: Arc::clone(authority),
+            run,
+            held: None,
+            ca,
+            serving,
+            http,
+            lane,
+        }
+    }
+
+    /// Waits for the end.
+    pub(super) async fn until_over(
+        &mut self,
+        stream: &mut UnixStream,
+        launcher: Option<&OwnedFd>,
+        ports: Option<Handing>,
+    ) -> End {
+        let (mut read, mut write) = stream.split();
+        let (hold, mut to_hold) = mpsc::channel(1);
+        // One from beginning to end: what the stop comes between is half read.
+        let (run, authority) = (Arc::clone(&self.run), Arc::clone(&self.authority));
+        let heeded = heed(&mut read, &run, &authority, hold, ports);
+        tokio::pin!(heeded);
+        loop {
+            tokio::select! {
+                end = &mut heeded => return end,
+                Some(held) = to_hold.recv() => {
+                    self.held = Some(held);
+                    if wire::write(&mut write, &Reply::RunHeld {}).await.is_err() {
+                        return End::GONE;
+                    }
+                    continue;
+                }
+                () = self.run.cut.cancelled() => {}
+            }
+            match self.stopped(&mut write, heeded.as_mut()).await {
+                Stopped::Over(end) => return end,
+                Stopped::Killed => return self.killed(&mut write, launcher, heeded).await,
+                Stopped::GoesOn => {}
+            }
+        }
+    }
+
+    /// The stop has come: what is frozen waits for a human, and what is not is
+    /// ended.
+    async fn stopped(&mut self, write: &mut WriteHalf<'_>, mut heeded: Heeded<'_>) -> Stopped {
+        let Some(held) = self.held.clone() else {
+            return Stopped::Killed;
+        };
+        let (mut standing, mut lifted) = (held.standing(), self.authority.broker.lifted());
+        let is = *standing.borrow_and_update();
+        if is == RunStanding::Frozen {
+            let _ = wire::write(write, &Reply::RunFrozen {}).await;
+        }
+        while *standing.borrow() == RunStanding::Frozen {
+            if self.authority.broker.may_run(&self.run.facts.agent) {
+                match self.begin_again(write, &held).await {
+                    Ok(()) => return Stopped::GoesOn,
+                    // It was stopped again meanwhile.
+                    Err(ReasonCode::Stopped) if *standing.borrow() == RunStanding::Frozen => {}
+                    Err(_) => return Stopped::Killed,
+                }
+            }
+            tokio::select! {
+                end = &mut heeded => return Stopped::Over(End { why: "stopped", ..end }),
+                _ = standing.changed() => {}
+                _ = lifted.changed() => {}
+            }
+        }
+        Stopped::Killed
+    }
+
+    /// What was frozen goes on, under another id, with nothing of the old one's
+    /// that anybody allowed.
+    async fn begin_again(
+        &mut self,
+        write: &mut WriteHalf<'_>,
+        held: &Held,
+    ) -> Result<(), ReasonCode> {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(|_| ReasonCode::Internal)?;
+        let id = RunId::from_random(random);
+        let broker = &self.authority.broker;
+        self.run = broker.begin_again(&self.run, id.clone()).await?;
+        // The old one has ended, and so do its connections; its doors stay.
+        let doors = self.serving.end().await.ok_or(ReasonCode::Internal)?;
+        let (http, new) = (self.http.clone(), gateway(&self.authority, &id, &self.ca));
+        let serve = async move { Some(http.serve_run(doors, new).await) };
+        self.serving = Serving::new(self.lane.spawn(serve));
+        broker.thaw(held)?;
+        let _ = wire::write(write, &Reply::RunGoesOn { run: id }).await;
+        Ok(())
+    }
+
+    /// Has its launcher end it, and sees to that.
+    async fn killed(
+        &self,
+        write: &mut WriteHalf<'_>,
+        launcher: Option<&OwnedFd>,
+        mut heeded: Heeded<'_>,
+    ) -> End {
+        if let Some(held) = &self.held {
+            held.kill();
+        }
+        let kill = Reply::RunKill {
+            why: "stopped by the user".into(),
+        };
+        // A launcher that is gone has taken its run with it.
+        let _ = wire::write(write, &kill).await;
+        let exit_code = match tokio::time::timeout(OBEYS, &mut heeded).await {
+            Ok(end) => end.exit_code,
+            // It does not listen (a shell may have suspended it). What was not
+            // handed over dies with it: bubblewrap is told to die with its parent.
+            Err(_) => {
+                if let Some(launcher) = launcher {
+                    let _ = pidfd_send_signal(launcher, Signal::KILL);
+                    let _ = tokio::time::timeout(LAST_WORDS, heeded).await;
+                }
+                None
+            }
+        };
+        End {
+            why: "stopped",
+            exit_code,
+        }
+    }
+
+    /// Its lease is over, and so is it.
+    pub(super) fn over(self, end: &End) {
+        let broker = &self.authority.broker;
+        if let Some(held) = &self.held {
+            broker.let_go(held);
+        }
+        broker.end_run(&self.run.facts.run, end.exit_code, end.why);
+    }
+}
+
+/// Does what the launcher says, until that is the end.
+async fn heed(
+    lease: &mut ReadHalf<'_>,
+    run: &Run,
+    authority: &Authority,
+    hold: mpsc::Sender<Arc<Held>>,
+    mut ports: Option<Handing>,
+) -> End {
+    // What the stop ends by itself must be held before anything else comes.
+    let means = run.facts.stop;
+    let mut to_come = means.freezes() || means == StopMeans::Kill;
+    loop {
+        match wire::read::<Ask>(lease).await {
+            Ok(Some(Ask::EndRun { exit_code })) => {
+                return End {
+                    why: "its command ended",
+                    exit_code,
+                };
+            }
+            Ok(Some(Ask::Tree {})) if to_come => {
+                to_come = false;
+                let tree = match tree::take((*lease).as_ref(), means).await {
+                    Ok(tree) => tree,
+                    Err(error) => return not_taken(&error),
+                };
+                match authority.broker.hold(run, tree) {
+                    Ok(held) => drop(hold.send(held).await),
+                    // The stop was sooner, and says so itself.
+                    Err(ReasonCode::Stopped) => {}
+                    Err(_) => return End::BROKEN,
+                }
+            }
+            Ok(Some(Ask::Listening {})) if !to_come => {
+                let Some(ports) = ports.take() else {
+                    return End::BROKEN;
+                };
+                match take_ports((*lease).as_ref(), run.facts.contained, &ports.lane).await {
+                    // A gateway that has ended closes them.
+                    Ok(taken) => drop(ports.to.send(taken)),
+                    Err(error) => return not_taken(&error),
+                }
+            }
+            Ok(Some(_)) => return End::BROKEN,
+            Ok(None) | Err(_) => return End::GONE,
+        }
+    }
+}
+
+fn not_taken(error: &io::Error) -> End {
+    match error.kind() {
+        io::ErrorKind::InvalidInput => End::BROKEN,
+        io::ErrorKind::UnexpectedEof => End::GONE,
+        _ => End::because("what its launcher handed over could not be taken"),
+    }
+}
+
+async fn take_ports(lease: &UnixStream, contained: bool, lane: &Handle) -> io::Result<Ports> {
+    let sockets = handover::take(lease).await?;
+    let uid = nix::unistd::getuid().as_raw();
+    lane.spawn(Ports::handed_over(sockets, contained, uid))
+        .await
+        .map_err(io::Error::other)?
+}
+
+/// The task that serves a run's gateway; ended with the run. It gives the doors
+/// back, where the run has such.
+pub(super) struct Serving(JoinHandle<Option<Doors>>);
+
+impl Serving {
+    pub(super) fn new(task: JoinHandle<Option<Doors>>) -> Self {
+        Self(task)
+    }
+
+    /// The doors, once its run has ended.
+    async fn end(&mut self) -> Option<Doors> {
+        let ended = tokio::time::timeout(LAST_WORDS, &mut self.0).await;
+        ended.ok()?.ok().flatten()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

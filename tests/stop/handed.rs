@@ -1,0 +1,116 @@
+//! What a launcher may hand over as that which ends its run: nothing but that.
+
+use crate::{ends, status};
+use countersign_testkit::scene::said;
+use countersign_testkit::{Group, Hierarchy, Scene};
+
+/// Hands the wrong thing over, each on a lease of its own, and says how the lease
+/// went on.
+const LAUNCHER: &str = r#"
+import json, os, select, socket, struct, subprocess, sys, time
+control, group = sys.argv[1:]
+def say(lease, **message):
+    text = json.dumps(message).encode()
+    lease.sendall(struct.pack('>I', len(text)) + text)
+def hear(lease):
+    head = lease.recv(4, socket.MSG_WAITALL)
+    if len(head) < 4:
+        return None
+    return json.loads(lease.recv(struct.unpack('>I', head)[0], socket.MSG_WAITALL))
+def begin(stop):
+    lease = socket.socket(socket.AF_UNIX)
+    lease.connect(control)
+    say(lease, ask='begin-run', agent='inbox-bot', task='t', argv=['x'], folder='/', contained=True, loopback=False, stop=stop)
+    assert hear(lease)['reply'] == 'run-begun'
+    return lease
+def outcome(lease):
+    if not select.select([lease], [], [], 10)[0]:
+        return 'kept'
+    try:
+        heard = hear(lease)
+        return heard['reply'] if heard else 'ended'
+    except ConnectionError:
+        return 'ended'
+def hand(name, stop, *descriptors):
+    lease = begin(stop)
+    say(lease, ask='tree')
+    try:
+        socket.send_fds(lease, [b'\0'], list(descriptors))
+    except ConnectionError:
+        pass
+    print(name, outcome(lease), flush=True)
+    return lease
+# An init of a namespace of its own, in a group of its own.
+def init(inside):
+    r, w = os.pipe()
+    def enter():
+        open(inside + '/cgroup.procs', 'w').write('0')
+    child = subprocess.Popen(['bwrap', '--unshare-user', '--unshare-pid', '--as-pid-1', '--info-fd', str(w), '--ro-bind', '/', '/', 'sleep', '60'], pass_fds=[w], preexec_fn=enter)
+    pid = json.loads(os.read(r, 1000))['child-pid']
+    return os.pidfd_open(pid)
+run = group + '/run'
+os.mkdir(run)
+folder = os.open(run, os.O_RDONLY)
+good = init(run)
+own = os.pidfd_open(os.getpid())
+hand('nothing', 'kill')
+hand('file', 'kill', os.open('/dev/null', os.O_RDONLY))
+hand('itself', 'kill', own)
+hand('authority', 'kill', os.pidfd_open(int(sys.stdin.readline())))
+hand('other-means', 'freeze-v1', good, folder)
+hand('no-group', 'freeze-v2', good)
+hand('wrong-folder', 'freeze-v2', good, os.open('/', os.O_RDONLY))
+hand('above', 'freeze-v2', good, os.open(group, os.O_RDONLY))
+os.mkdir(group + '/other')
+hand('not-its-own', 'freeze-v2', good, os.open(group + '/other', os.O_RDONLY))
+hand('three', 'freeze-v2', good, folder, folder)
+lease = begin('kill')
+say(lease, ask='listening')
+print('port-first', outcome(lease), flush=True)
+lease = hand('good', 'freeze-v2', good, folder)
+say(lease, ask='tree')
+print('twice', outcome(lease), flush=True)
+print('killed', bool(select.select([good], [], [], 10)[0]), flush=True)
+"#;
+
+#[test]
+fn only_the_init_of_a_run_and_its_own_group_are_taken_and_they_end_with_the_lease() {
+    let scene = Scene::start(3).unwrap();
+    let group = Group::make(Hierarchy::V2, scene.desktop.person()).unwrap();
+    let control = scene.desktop.path("run/countersign/control.sock");
+    let mut launcher = group.command(&scene.desktop, "python3");
+    launcher
+        .args(["-c", LAUNCHER])
+        .arg(control)
+        .arg(group.path());
+    let mut launcher = countersign_testkit::scene::piped(&mut launcher)
+        .spawn()
+        .unwrap();
+    let pid = format!("{}\n", scene.authority.pid());
+    std::io::Write::write_all(&mut launcher.stdin.take().unwrap(), pid.as_bytes()).unwrap();
+    let told = said(&launcher.wait_with_output().unwrap());
+    for expected in [
+        "nothing ended",
+        "file ended",
+        "itself ended",
+        "authority ended",
+        "other-means ended",
+        "no-group ended",
+        "wrong-folder ended",
+        "above ended",
+        "not-its-own ended",
+        "three ended",
+        "port-first ended",
+        "good run-held",
+        "twice ended",
+        "killed True",
+    ] {
+        assert!(
+            told.lines().any(|line| line == expected),
+            "{expected}: {told}"
+        );
+    }
+    // It goes on as if nothing had been.
+    assert!(status(&scene)["stopped"].is_null());
+    ends(&scene, &["ledger", "verify"], 0);
+}
