@@ -15,6 +15,7 @@ const UNKNOWN: StateView = {
   hotkey: { keys: "", worksAs: "", problem: null, desktopDecides: false, trial: null },
   warnings: [],
   runs: [],
+  stoppedAgents: [],
 };
 
 /** What the page knows: a copy of what the Rust side last said. */

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { FakeBackend } from "../src/bridge/fake";
-import { sampleRow } from "../src/bridge/samples";
+import { sampleRow, sampleRun } from "../src/bridge/samples";
 import { matches, merge, EVERYTHING } from "../src/filter";
 import { bytes, span } from "../src/format";
 import { parse } from "../src/route.svelte";
@@ -43,6 +43,38 @@ test("one click stops, and only a held button resumes", async () => {
   await page.pointer("pointerdown", page.button("Hold to resume"));
   await page.pass(1000);
   expect(backend.calls).toEqual(["stop", "resume"]);
+});
+
+test("what is frozen can be ended, by one click more", async () => {
+  const backend = FakeBackend.withSamples();
+  backend.current = { ...backend.current, runs: [sampleRun()] };
+  page = await Page.open("#/", backend);
+  page.button("Stop all agents").click();
+  await page.settle();
+  expect(page.text).toContain("One run is frozen");
+  page.button("End it now").click();
+  await page.settle();
+  expect(backend.calls).toEqual(["stop", "stop"]);
+  expect(page.text).not.toContain("frozen");
+});
+
+test("one agent is stopped by a click, and only a held button lets it go on", async () => {
+  const backend = new FakeBackend();
+  backend.current = { ...backend.current, runs: [sampleRun(), sampleRun({ run: "run-2", agent: "other-bot" })] };
+  page = await Page.open("#/", backend);
+  page.button("Stop inbox-bot").click();
+  await page.settle();
+  expect(backend.calls).toEqual(["stop inbox-bot"]);
+  expect(page.text).toContain("Stopped agents");
+  expect(page.text).toContain("Stop other-bot");
+  expect(page.text).not.toContain("All agents are stopped");
+  await page.ready();
+  page.button("Hold to let inbox-bot go on").click();
+  await page.pass(1500);
+  expect(backend.calls).toEqual(["stop inbox-bot"]);
+  await page.pointer("pointerdown", page.button("Hold to let inbox-bot go on"));
+  await page.pass(1000);
+  expect(backend.calls).toEqual(["stop inbox-bot", "resume inbox-bot"]);
 });
 
 test("every boundary is tried when asked to, once at a time, and what failed stands out", async () => {

@@ -35,7 +35,9 @@ export interface Backend {
   holdStart(id: string, digest: string): Promise<void>;
   /** The button was held to the end. */
   holdFinish(id: string, digest: string): Promise<void>;
+  /** Freezes or kills; pressed again, it kills what is frozen. */
   stop(): Promise<void>;
+  stopAgent(agent: string): Promise<void>;
   resumeStart(): Promise<void>;
   resumeFinish(): Promise<void>;
   /** Another stop key, as it was pressed: tried, until it is heard or forgotten. */
@@ -43,6 +45,8 @@ export interface Backend {
   hotkeyForget(): Promise<void>;
   /** The one that was tried. A question to the human follows. */
   hotkeyUse(): Promise<void>;
+  resumeAgentStart(agent: string): Promise<void>;
+  resumeAgentFinish(agent: string): Promise<void>;
   timeline(filter: TimelineFilter): Promise<TimelineRow[]>;
   record(index: number): Promise<RecordView | null>;
   /** Tries every boundary, live; it takes up to minutes, and asks a question. */

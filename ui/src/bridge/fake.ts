@@ -66,7 +66,31 @@ export class FakeBackend implements Backend {
   async stop(): Promise<void> {
     this.calls.push("stop");
     this.questions = [];
-    this.current = { ...this.current, state: "stopped", stoppedSince: Date.now(), stoppedBy: "the window" };
+    const again = this.current.state === "stopped";
+    const runs = this.current.runs.map((run) => ({
+      ...run,
+      standing: again || !run.stop.includes("freezes") ? ("killed" as const) : ("frozen" as const),
+    }));
+    this.current = { ...this.current, runs, state: "stopped", stoppedSince: Date.now(), stoppedBy: "the window" };
+    this.#tell();
+  }
+  async stopAgent(agent: string): Promise<void> {
+    this.calls.push(`stop ${agent}`);
+    const others = this.current.stoppedAgents.filter((stop) => stop.agent !== agent);
+    this.current = {
+      ...this.current,
+      stoppedAgents: [...others, { agent, since: Date.now(), by: "the window" }],
+    };
+    this.#tell();
+  }
+  async resumeAgentStart(agent: string): Promise<void> {
+    this.#hold = { what: `resume ${agent}`, since: Date.now() };
+  }
+  async resumeAgentFinish(agent: string): Promise<void> {
+    this.#held(`resume ${agent}`);
+    this.calls.push(`resume ${agent}`);
+    const stoppedAgents = this.current.stoppedAgents.filter((stop) => stop.agent !== agent);
+    this.current = { ...this.current, stoppedAgents };
     this.#tell();
   }
   async resumeStart(): Promise<void> {

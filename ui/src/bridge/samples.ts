@@ -2,6 +2,7 @@
 import type { CheckView } from "./types/CheckView";
 import type { QuestionView } from "./types/QuestionView";
 import type { RequestView } from "./types/RequestView";
+import type { RunRow } from "./types/RunRow";
 import type { SpanView } from "./types/SpanView";
 import type { StateView } from "./types/StateView";
 import type { TimelineRow } from "./types/TimelineRow";
@@ -24,6 +25,21 @@ export function sampleState(): StateView {
     },
     warnings: [],
     runs: [],
+    stoppedAgents: [],
+  };
+}
+
+export function sampleRun(part: Partial<RunRow> = {}): RunRow {
+  return {
+    run: "run-7k2m9x4p",
+    agent: "inbox-bot",
+    task: "tidy the inbox, confirm before every action",
+    contained: true,
+    since: Date.now(),
+    requests: 17,
+    standing: "runs",
+    stop: "the first stop freezes it (cgroup v2), the second kills it",
+    ...part,
   };
 }
 

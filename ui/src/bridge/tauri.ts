@@ -44,6 +44,15 @@ export class TauriBackend implements Backend {
   stop(): Promise<void> {
     return invoke("stop");
   }
+  stopAgent(agent: string): Promise<void> {
+    return invoke("stop_agent", { agent });
+  }
+  resumeAgentStart(agent: string): Promise<void> {
+    return invoke("resume_agent_start", { agent });
+  }
+  resumeAgentFinish(agent: string): Promise<void> {
+    return invoke("resume_agent_finish", { agent });
+  }
   resumeStart(): Promise<void> {
     return invoke("resume_start");
   }
