@@ -200,8 +200,11 @@ impl Hub {
     fn stop_key(self: &Arc<Self>, heard: Heard) {
         match heard {
             // A press that is held is a press more: it ends what the first froze.
-            Heard::Pressed | Heard::Held => {
-                let _ = self.authority.stop_by_hotkey();
+            Heard::Pressed => {
+                let _ = self.authority.stop_by_hotkey(false);
+            }
+            Heard::Held => {
+                let _ = self.authority.stop_by_hotkey(true);
             }
             Heard::Works(keys) => self.handle(Event::Hotkey(Ok(keys))),
             Heard::Fails(why) => self.handle(Event::Hotkey(Err(why))),

@@ -32,8 +32,9 @@ const ANOTHER: &str = "The authority answered another question.";
 pub(crate) struct Authority {
     write: Mutex<UnixStream>,
     calls: Mutex<Calls>,
-    /// The stop, ready to be written: engaging it needs no allocation (G5).
-    stop_by_hotkey: Vec<u8>,
+    /// The stop, ready to be written: engaging it needs no allocation (G5). When
+    /// the key is pressed, and when it is still held after a second.
+    stop_by_hotkey: [Vec<u8>; 2],
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +48,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn stop_by_hotkey(held: bool) -> io::Result<Vec<u8>> {
+    frame::encode(&FromSurface::Stop {
+        trigger: StopTrigger::Hotkey,
+        held,
+        agent: None,
+    })
+}
+
 impl Authority {
     /// # Errors
     /// When the stop cannot be put into a frame, which is a fault of ours.
@@ -54,11 +63,7 @@ impl Authority {
         Ok(Self {
             write: Mutex::new(stream),
             calls: Mutex::default(),
-            stop_by_hotkey: frame::encode(&FromSurface::Stop {
-                trigger: StopTrigger::Hotkey,
-                held: false,
-                agent: None,
-            })?,
+            stop_by_hotkey: [stop_by_hotkey(false)?, stop_by_hotkey(true)?],
         })
     }
 
@@ -69,8 +74,8 @@ impl Authority {
     }
 
     /// Engages the stop, from the hotkey's own thread, before anything else.
-    pub(crate) fn stop_by_hotkey(&self) -> io::Result<()> {
-        lock(&self.write).write_all(&self.stop_by_hotkey)
+    pub(crate) fn stop_by_hotkey(&self, held: bool) -> io::Result<()> {
+        lock(&self.write).write_all(&self.stop_by_hotkey[usize::from(held)])
     }
 
     /// Entries of the timeline; waits for at most ten seconds.
@@ -149,7 +154,7 @@ mod tests {
     #[test]
     fn the_hotkeys_stop_is_the_frame_that_the_authority_expects() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        Authority::new(ours).unwrap().stop_by_hotkey().unwrap();
+        Authority::new(ours).unwrap().stop_by_hotkey(false).unwrap();
         let heard: FromSurface = frame::read(&mut theirs).unwrap().unwrap();
         assert_eq!(
             heard,

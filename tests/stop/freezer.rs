@@ -139,8 +139,9 @@ fn without_a_freezer_the_first_press_kills_and_status_says_so_beforehand() {
     let words = ends(&scene, &["ps"], 0);
     assert!(words.contains("the stop kills it at once"), "{words}");
     ends(&scene, &["stop"], 0);
-    assert!(is_silent(&scene));
+    // Of a busy machine the kernel may need some milliseconds to carry it out.
     assert_eq!(agent.wait_with_output().unwrap().status.code(), Some(6));
+    assert!(is_silent(&scene));
 }
 
 #[test]
