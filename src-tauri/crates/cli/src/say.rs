@@ -152,10 +152,8 @@ pub(crate) fn goes_on(run: &RunId) {
 
 /// The command that starts a run of this agent anew, for a shell.
 pub(crate) fn command_again(agent: &AgentId, argv: &[OsString]) -> String {
-    let plain = |word: &str| {
-        let harmless = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-        !word.is_empty() && word.chars().all(harmless)
-    };
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    let plain = |word: &str| !word.is_empty() && word.chars().all(harmless);
     let words = argv.iter().map(|word| {
         let word = Foreign::new(word.to_string_lossy()).neutral();
         if plain(&word) {
@@ -164,8 +162,10 @@ pub(crate) fn command_again(agent: &AgentId, argv: &[OsString]) -> String {
             format!("'{}'", word.replace('\'', "'\\''"))
         }
     });
-    let words: Vec<_> = words.collect();
-    format!("countersign run --agent {agent} -- {}", words.join(" "))
+    format!(
+        "countersign run --agent {agent} -- {}",
+        words.collect::<Vec<_>>().join(" ")
+    )
 }
 
 /// The human is being asked somewhere else.
@@ -525,12 +525,9 @@ fn entry_words(entry: &TimelineEntry) -> String {
             let outcome = match (&entry.settled, r.decision) {
                 (_, Decision::Deny) => String::new(),
                 (None, _) => " → outcome unknown".into(),
-                (Some(s), _) => format!(
-                    " → {}{}{}",
-                    outcome(&s.outcome),
-                    gone(s),
-                    tokens(s.tokens)
-                ),
+                (Some(s), _) => {
+                    format!(" → {}{}{}", outcome(&s.outcome), gone(s), tokens(s.tokens))
+                }
             };
             format!("{}  {}{place}: {what}  {how}{outcome}", r.request, r.agent)
         }
