@@ -580,10 +580,8 @@ fn because(reason: &Option<Foreign>) -> String {
 
 /// Of what was cut: how much had left before.
 fn gone(settled: &Settled) -> String {
-    match settled.outcome {
-        Outcome::Cut { .. } if settled.bytes_sent > 0 => {
-            format!("; {} bytes had gone", settled.bytes_sent)
-        }
+    match (&settled.outcome, settled.bytes_sent) {
+        (Outcome::Cut { .. }, 1..) => format!("; {} bytes had gone", settled.bytes_sent),
         _ => String::new(),
     }
 }
