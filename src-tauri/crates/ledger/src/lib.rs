@@ -40,6 +40,7 @@ mod schema;
 mod shared;
 mod sorted;
 mod state;
+mod straight;
 mod tree;
 pub mod verify;
 mod writer;

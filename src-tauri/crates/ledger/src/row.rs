@@ -45,9 +45,7 @@ impl<'r> Row<'r> {
         if self.leaf != leaf.as_bytes() {
             return Err("its hash is not that of its text".to_owned());
         }
-        canonical::members(self.canonical)
-            .map(drop)
-            .map_err(|what| format!("its text was changed: {what}"))
+        canonical::check(self.canonical).map_err(|what| format!("its text was changed: {what}"))
     }
 
     /// The record, if the row is true to it.
