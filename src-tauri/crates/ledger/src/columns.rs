@@ -178,6 +178,10 @@ mod tests {
                 run: Some(run.as_str().into()),
                 ..columns
             },
+            Event::AgentStopped { agent, .. } | Event::AgentResumed { agent, .. } => Columns {
+                agent: Some(agent.as_str().into()),
+                ..columns
+            },
             Event::Settled(settled) => Columns {
                 request: Some(settled.request.as_str().into()),
                 ..columns
