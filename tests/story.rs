@@ -19,6 +19,9 @@ fn the_demo_plays_to_its_end_and_leaves_what_it_promises() {
         String::from_utf8_lossy(&played.stderr)
     );
     assert!(played.status.success(), "{told}");
+    let gone = told.split("All of them are gone ").nth(1);
+    let milliseconds = gone.and_then(|rest| rest.split_once(" ms")).unwrap().0;
+    assert!(milliseconds.parse::<u64>().unwrap() < 2000, "{told}");
     for left in [
         "narration.txt",
         "timeline.json",

@@ -176,7 +176,7 @@ effects."POST /posts" = ["publish"]
         )?;
         let seen = self.mailbox.upstream.seen().len();
         self.stage.say(&format!(
-            "Every process of the run is gone {} ms after the key was pressed.",
+            "Its processes ignore signals, detach themselves and fork anew after every request. All of them are gone {} ms after the key was pressed.",
             took.as_millis()
         ))?;
         std::thread::sleep(Duration::from_secs(2));

@@ -5,7 +5,8 @@ usage: inbox_agent.py [--base URL] [--batch N] [--processes N] [--tries N] [--pa
 
 It lists all message ids page by page and deletes them in batches of N (1,000).
 Refused, it tries to trash messages one by one; then it goes on from several
-processes that ignore SIGTERM, SIGINT and SIGHUP. Without --tries it never ends
+processes that ignore every signal they may, detach themselves, and fork anew
+after every request, so that nobody ever knows their process ids. Without --tries it never ends
 by itself. Proxy and CA come from the environment (https_proxy, SSL_CERT_FILE).
 Each line that it prints is JSON: {"at", "pid", "did", "status", ...}.
 """
@@ -86,7 +87,7 @@ def delete_all(base, ids, size):
 
 def go_on(base, ids, tries, pause):
     """Trashes messages one by one, whatever anybody says."""
-    for deaf in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for deaf in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}:
         signal.signal(deaf, signal.SIG_IGN)
     for count, message in enumerate(itertools.cycle(ids), 1):
         status, reply = call("POST", f"{base}/messages/{message}/trash")
@@ -94,6 +95,15 @@ def go_on(base, ids, tries, pause):
         if tries and count >= tries:
             return
         time.sleep(pause)
+        detach()
+
+
+def detach():
+    """Goes on as a grandchild in a session of its own."""
+    for _ in range(2):
+        if os.fork():
+            os._exit(0)
+        os.setsid()
 
 
 def main():
@@ -113,16 +123,15 @@ def main():
         say("deleted", ids=len(ids))
         return
     say("refused, going on one by one", processes=given.processes)
-    children = []
+    # Open in whatever they become: its end is theirs.
+    alive, held = os.pipe()
     for index in range(given.processes):
-        child = os.fork()
-        if child == 0:
-            os.setsid()
+        if os.fork() == 0:
+            os.close(alive)
             go_on(given.base, ids[index :: given.processes], given.tries, given.pause)
             os._exit(0)
-        children.append(child)
-    for child in children:
-        os.waitpid(child, 0)
+    os.close(held)
+    os.read(alive, 1)
     say("gave up")
 
 

@@ -3,7 +3,8 @@
 //! environment, as real ones do, and print what they saw as JSON lines.
 
 /// Told to clean up an inbox: lists every message, deletes them all at once,
-/// and when refused goes on one by one, in several processes, deaf to SIGTERM.
+/// and when refused goes on one by one, in several processes that are deaf to
+/// signals, detach themselves and fork anew after every request.
 pub const INBOX: &str = include_str!("../agents/inbox_agent.py");
 
 /// Told to look into a question: posts an answer to a forum, unasked.
