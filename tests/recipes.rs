@@ -173,3 +173,78 @@ fn a_credential_that_clients_read_from_a_file_has_a_file_in_its_place() {
         "{told}"
     );
 }
+
+#[test]
+fn a_wrapped_program_typed_as_ever_is_contained_until_that_is_undone() {
+    let mut stage = Stage::open();
+    let from = stage.scene.authority.screen().len();
+    let first = stage.run(&["claude"]);
+    stage.scene.authority.approve(from).unwrap();
+    first.wait_with_output().unwrap();
+
+    let home = stage.scene.desktop.path("home");
+    let bin = home.join(".local/share/countersign/bin");
+    let script = |script: &str| {
+        let path = format!(
+            "{}:{}/.npm-global/bin:/usr/bin:/bin",
+            bin.display(),
+            home.display()
+        );
+        let mut shell = stage.scene.desktop.command("sh");
+        shell
+            .args(["-c", script])
+            .env("PATH", path)
+            .env("SHELL", "/bin/bash");
+        said(
+            &shell
+                .current_dir(stage.scene.work().unwrap())
+                .output()
+                .unwrap(),
+        )
+    };
+    let countersign = programs::built("countersign").unwrap();
+    let countersign = countersign.display();
+    let bashrc = home.join(".bashrc");
+    stage
+        .scene
+        .desktop
+        .person()
+        .write(&bashrc, "mine=1\n")
+        .unwrap();
+    let told = script(&format!(
+        "PATH={}/.npm-global/bin:/usr/bin:/bin {countersign} wrap --path claude",
+        home.display()
+    ));
+    assert!(told.contains("first in the PATH"), "{told}");
+    assert!(
+        std::fs::read_to_string(&bashrc)
+            .unwrap()
+            .contains(bin.to_str().unwrap())
+    );
+
+    let told = script("claude 'two words'");
+    assert!(
+        told.contains("asked: {") && told.contains("countersign-placeholder"),
+        "{told}"
+    );
+    let told = script("claude again");
+    assert!(told.contains("words: two words"), "{told}");
+    let told = script(&format!(
+        "{countersign} run --agent claude --uncontained -- claude 2>&1"
+    ));
+    assert!(told.contains("key: sk-ant"), "past the launcher: {told}");
+    let inside = script(&format!(
+        "cd {} && {countersign} run --agent claude -- true",
+        bin.display()
+    ));
+    assert!(
+        inside.contains("no agent may see"),
+        "launchers are not an agent's to write: {inside}"
+    );
+
+    let told = script(&format!("{countersign} wrap --undo claude"));
+    assert!(told.contains("is gone"), "{told}");
+    assert_eq!(std::fs::read_to_string(&bashrc).unwrap(), "mine=1\n");
+    let told = script("command -v claude");
+    assert!(told.contains(".npm-global"), "{told}");
+}

@@ -41,6 +41,8 @@ pub struct Kind {
 pub enum Presentation {
     /// [`CredentialKind::Bearer`]
     Bearer,
+    /// [`CredentialKind::Basic`]
+    Basic,
     /// [`CredentialKind::Header`]
     Header(&'static str),
     /// [`CredentialKind::Oauth2`]
@@ -55,6 +57,7 @@ impl Presentation {
     pub fn kind(self) -> CredentialKind {
         match self {
             Self::Bearer => CredentialKind::Bearer,
+            Self::Basic => CredentialKind::Basic,
             Self::Header(name) => CredentialKind::Header(name.to_owned()),
             Self::Oauth2 => CredentialKind::Oauth2,
             Self::None => CredentialKind::None,
@@ -182,6 +185,15 @@ static KINDS: &[Kind] = &[
             instead("GH_TOKEN", "countersign-placeholder"),
             instead("GITHUB_TOKEN", "countersign-placeholder"),
         ],
+        ..SITE
+    },
+    Kind {
+        name: "github-git",
+        provider: "github-git",
+        // git over https, and nothing else of the site.
+        hosts: &["github.com"],
+        // `x-access-token:TOKEN`, as GitHub wants it of git.
+        credential: Presentation::Basic,
         ..SITE
     },
     Kind {

@@ -194,9 +194,10 @@ pub(crate) struct Found {
 
 /// Every table.
 pub(crate) fn tables() -> &'static [&'static Table] {
-    static ALL: [&Table; 7] = [
+    static ALL: [&Table; 8] = [
         &gmail::TABLE,
         &github::TABLE,
+        &github::GIT,
         &slack::TABLE,
         &models::ANTHROPIC,
         &models::OPENAI,

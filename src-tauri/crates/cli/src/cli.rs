@@ -112,6 +112,18 @@ enum Command {
         #[command(subcommand)]
         what: Canary,
     },
+    /// Have a program contained whenever it is typed
+    Wrap {
+        /// Its name: claude, codex, …
+        program: String,
+        /// Put the folder of launchers first in PATH, in your shell's start-up
+        /// file, without asking
+        #[arg(long)]
+        path: bool,
+        /// No longer
+        #[arg(long)]
+        undo: bool,
+    },
     /// End the authority in order
     Shutdown,
 }
@@ -379,6 +391,15 @@ pub(crate) fn main() -> ExitCode {
         Command::Canary {
             what: Canary::Hold { mark },
         } => command::doctor::canary::hold(&mark),
+        Command::Wrap {
+            program,
+            path,
+            undo,
+        } => command::wrap::wrap(&command::wrap::Wish {
+            program,
+            path,
+            undo,
+        }),
         Command::Shutdown => command::ask::shutdown(json),
     };
     match done {

@@ -13,6 +13,8 @@ pub(crate) struct Home {
     pub(crate) config: PathBuf,
     /// The ledger, the accepted configuration, the latch.
     pub(crate) state: PathBuf,
+    /// What the user runs of ours: launchers.
+    pub(crate) data: PathBuf,
     /// Sockets; emptied by the system when the user logs out.
     pub(crate) runtime: PathBuf,
 }
@@ -36,6 +38,7 @@ impl Home {
             return Ok(Self {
                 config: home.clone(),
                 state: home.join("state"),
+                data: home.join("data"),
                 runtime,
             });
         }
@@ -45,14 +48,17 @@ impl Home {
             return Ok(Self {
                 config: support.clone(),
                 state: support.join("state"),
+                data: support.join("data"),
                 runtime,
             });
         }
         let config = absolute("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config"));
         let state = absolute("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state"));
+        let data = absolute("XDG_DATA_HOME").unwrap_or_else(|| home.join(".local/share"));
         Ok(Self {
             config: config.join("countersign"),
             state: state.join("countersign"),
+            data: data.join("countersign"),
             runtime,
         })
     }
@@ -113,9 +119,14 @@ impl Home {
     pub(crate) fn kept(&self, agent: &AgentId) -> PathBuf {
         self.state.join("agents").join(agent.as_str())
     }
+    /// Launchers of programs that are to be contained whenever they are typed.
+    pub(crate) fn wrapped(&self) -> PathBuf {
+        self.data.join("bin")
+    }
     /// What no agent may see.
     pub(crate) fn hidden(&self) -> Vec<PathBuf> {
         vec![
+            self.data.clone(),
             self.config.clone(),
             self.state.clone(),
             self.runtime.clone(),

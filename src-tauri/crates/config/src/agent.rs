@@ -57,8 +57,6 @@ pub(crate) fn read(
             groups,
             accounts,
             recipe,
-            ports: Vec::new(),
-            host_ports: Vec::new(),
         },
         places,
     )

@@ -35,8 +35,6 @@ impl Limits {
     pub const HOSTS: usize = 64;
     /// Effects rules of one account.
     pub const EFFECTS: usize = 500;
-    /// Ports of one agent, of either kind.
-    pub const PORTS: usize = 16;
     /// Bytes of a CA file.
     pub const CA: usize = 64 * 1024;
 }

@@ -136,8 +136,6 @@ fn agent_facts(agent: &Agent, config: &Config, facts: &mut Facts) {
         groups,
         accounts,
         recipe,
-        ports,
-        host_ports,
     } = agent;
     let mut about = About {
         topic: Topic::Agent,
@@ -178,28 +176,6 @@ fn agent_facts(agent: &Agent, config: &Config, facts: &mut Facts) {
                  runs share, its own sandbox and updater switched off"
             ),
             format!("agent {id} no longer runs by the recipe {recipe}"),
-        );
-    }
-    for port in ports {
-        about.member(
-            3,
-            &format!("{port:05}"),
-            format!(
-                "agent {id}: port {port} of its runs can be reached at 127.0.0.1:{port} of this \
-                 machine, by every program on it"
-            ),
-            format!("agent {id}: port {port} of its runs is no longer shown on this machine"),
-        );
-    }
-    for port in host_ports {
-        about.member(
-            4,
-            &format!("{port:05}"),
-            format!(
-                "WIDENING: agent {id} reaches 127.0.0.1:{port} of this machine and whatever \
-                 answers there, neither asked nor recorded request by request"
-            ),
-            format!("agent {id} no longer reaches port {port} of this machine"),
         );
     }
 }

@@ -30,8 +30,6 @@ fn main() {
         groups: vec![],
         accounts: vec![account.id.clone()],
         recipe: None,
-        ports: vec![],
-        host_ports: vec![],
     };
     let action = |effects: &[Effect], routine| Action {
         provider: account.provider.clone(),

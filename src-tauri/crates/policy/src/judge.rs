@@ -226,8 +226,6 @@ mod tests {
             groups,
             accounts: vec![account().id],
             recipe: None,
-            ports: vec![],
-            host_ports: vec![],
         }
     }
 

@@ -19,8 +19,6 @@ mod tests {
             groups: vec!["coders".into()],
             accounts: vec!["acc".parse().unwrap()],
             recipe: None,
-            ports: vec![],
-            host_ports: vec![],
         }
     }
 

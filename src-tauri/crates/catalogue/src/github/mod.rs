@@ -1,4 +1,4 @@
-//! GitHub: REST by table, GraphQL not yet.
+//! GitHub: REST by table, GraphQL not yet; git over https by a table of its own.
 
 use crate::body::Fault;
 use crate::inspect::Inspector;
@@ -12,6 +12,16 @@ use serde_json::{Map, Value};
 
 /// GitHub's operations.
 pub(crate) static TABLE: Table = Table::new("github", include_str!("table.txt"), HABITS, screen);
+
+/// git at GitHub. Another provider: another host, and another way to present the
+/// same token.
+pub(crate) static GIT: Table =
+    Table::new("github-git", include_str!("git.txt"), GIT_HABITS, screen);
+
+const GIT_HABITS: Habits = Habits {
+    json_anyway: false,
+    get_may_change: false,
+};
 
 const HABITS: Habits = Habits {
     json_anyway: true,

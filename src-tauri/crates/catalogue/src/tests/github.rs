@@ -306,3 +306,29 @@ fn a_token_in_the_query_is_noticed() {
     let known = github("GET /user?access_token=x", "").judge();
     assert!(!known.routine && known.effects.to_string() == "read, secret");
 }
+
+#[test]
+fn git_reads_alone_and_a_push_counts_as_what_it_could_do() {
+    let git = |line: &str| draft("github-git", line);
+    let refs = git("GET /a/b.git/info/refs?service=git-upload-pack").judge();
+    assert!(refs.routine, "{refs:?}");
+    let body = b"0032want 0000000000000000000000000000000000000000\n0000";
+    let fetch = git("POST /a/b.git/git-upload-pack")
+        .typed("application/x-git-upload-pack-request", body)
+        .judge();
+    assert!(fetch.routine, "{fetch:?}");
+    let push =
+        git("POST /a/b.git/git-receive-pack").typed("application/x-git-receive-pack-request", body);
+    assert_eq!(push.effects(), "write,delete");
+    assert!(
+        push.words()
+            .contains("Push to the repository \u{201c}a/b.git\u{201d}")
+    );
+    for elsewhere in [
+        "GET /a/b/settings",
+        "POST /session",
+        "POST /a/b.git/info/lfs/objects/batch",
+    ] {
+        assert!(!git(elsewhere).judge().routine, "{elsewhere}");
+    }
+}

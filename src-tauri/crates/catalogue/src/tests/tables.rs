@@ -121,6 +121,7 @@ fn other_methods_change_something_unless_they_are_plainly_reads() {
     let reads = [
         "markdown/render",
         "repos/generate-release-notes",
+        "git/fetch",
         "messages/count-tokens",
         "responses/count-tokens",
         "models.countTokens",

@@ -10,3 +10,4 @@ pub(crate) mod explain;
 pub(crate) mod ledger;
 mod propose;
 pub(crate) mod run;
+pub(crate) mod wrap;

@@ -2,7 +2,7 @@
 //! holds the lease until it ends. Without the authority there is no run.
 
 use super::ask::home;
-use super::propose;
+use super::{propose, wrap};
 use crate::cli::Run;
 use crate::client::{Client, Failure};
 use crate::exit;
@@ -101,6 +101,11 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
     let started = if wanted.uncontained {
         say::uncontained();
         keep_orphans()?;
+        // The program itself, past its launcher.
+        let search = std::env::var_os("PATH").unwrap_or_default();
+        let search = wrap::without(&search, &home.wrapped());
+        let pair = ("PATH".to_owned(), search.to_string_lossy().into_owned());
+        spec.placeholders.push(pair);
         uncontained(spec, hand_over)
     } else {
         platform().spawn(spec, hand_over)
