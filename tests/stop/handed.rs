@@ -46,7 +46,10 @@ def init(inside):
     def enter():
         open(inside + '/cgroup.procs', 'w').write('0')
     child = subprocess.Popen(['bwrap', '--unshare-user', '--unshare-pid', '--as-pid-1', '--info-fd', str(w), '--ro-bind', '/', '/', 'sleep', '60'], pass_fds=[w], preexec_fn=enter)
-    pid = json.loads(os.read(r, 1000))['child-pid']
+    told = b''
+    while b'}' not in told:
+        told += os.read(r, 1000)
+    pid = json.loads(told)['child-pid']
     return os.pidfd_open(pid)
 run = group + '/run'
 os.mkdir(run)

@@ -29,6 +29,7 @@ pub(crate) fn run(attack: &str, arguments: &[String]) -> Done {
         }),
         "through-the-port" => through_the_port(arguments),
         "listen" => each(arguments, |address| TcpListener::bind(address).map(drop)),
+        "set-user-id" => set_user_id(),
         "terminal" => terminal(),
         "storm" => storm(arguments),
         "stay" => stay(),
@@ -226,6 +227,29 @@ fn through_the_port(arguments: &[String]) -> Done {
     let mut back = Vec::new();
     stream.read_to_end(&mut back)?;
     println!("{}", back.len());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Files that would make whoever starts them this user.
+fn set_user_id() -> Done {
+    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+    std::fs::write("plain", "")?;
+    for bit in [0o4000, 0o2000] {
+        let mode = std::fs::Permissions::from_mode(0o755 | bit);
+        finding("set", &std::fs::set_permissions("plain", mode.clone()));
+        let open = std::fs::File::open("plain")?;
+        finding("set-open", &open.set_permissions(mode));
+        let made = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o755 | bit)
+            .open("made");
+        finding("made", &made.map(drop));
+        let folder = std::fs::DirBuilder::new()
+            .mode(0o755 | bit)
+            .create("folder");
+        finding("folder", &folder);
+    }
     Ok(ExitCode::SUCCESS)
 }
 

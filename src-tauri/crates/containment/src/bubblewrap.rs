@@ -153,7 +153,6 @@ impl Launch {
             own: &spec.own,
             files: &spec.files,
             program: &spec.program,
-            gateway: &spec.gateway,
             ask: spec.ask.as_deref(),
             ca_pem: &trust::pem(&certificates),
             ca_jks: &trust::jks(&certificates),
@@ -355,10 +354,13 @@ fn optional_tools(path: Option<&std::ffi::OsStr>) -> Vec<PathBuf> {
             if entry.starts_with(HOMEBREW) {
                 return Some(HOMEBREW.into());
             }
-            let tool = entry.strip_prefix("/opt").ok()?.components().next()?;
-            Some(Path::new("/opt").join(tool))
+            // A name, and nothing that leads out again.
+            match entry.strip_prefix("/opt").ok()?.components().next()? {
+                std::path::Component::Normal(tool) => Some(Path::new("/opt").join(tool)),
+                _ => None,
+            }
         })
-        .filter(|path| path.is_dir())
+        .filter(|path| path.is_dir() && !path.is_symlink())
         .collect();
     found.sort();
     found.dedup();

@@ -23,7 +23,7 @@ const EVERYWHERE: &[c_long] = &[
     libc::SYS_readahead, libc::SYS_lseek, libc::SYS_ioctl, libc::SYS_copy_file_range,
     libc::SYS_sendfile, libc::SYS_splice, libc::SYS_tee, libc::SYS_memfd_create,
     // files by name
-    libc::SYS_openat, libc::SYS_openat2, libc::SYS_newfstatat, libc::SYS_fstat, libc::SYS_statx,
+    libc::SYS_openat, libc::SYS_newfstatat, libc::SYS_fstat, libc::SYS_statx,
     libc::SYS_statfs, libc::SYS_fstatfs, libc::SYS_faccessat, libc::SYS_faccessat2,
     libc::SYS_readlinkat, libc::SYS_getdents64, libc::SYS_getcwd, libc::SYS_chdir, libc::SYS_fchdir,
     libc::SYS_mkdirat, libc::SYS_mknodat, libc::SYS_unlinkat, libc::SYS_linkat, libc::SYS_symlinkat,

@@ -50,6 +50,30 @@ const PROTOCOLS: &[libc::c_int] = &[
     libc::IPPROTO_ICMPV6,
 ];
 
+/// Calls that give a file its mode, and which argument that is. Set-user-ID and
+/// set-group-ID are refused: the file outlives the run, and with it anybody on the
+/// machine could act as the user. (`openat2` has its mode in memory, where a filter
+/// cannot look, so it does not exist here.)
+#[rustfmt::skip]
+const MODES: &[(libc::c_long, u8)] = &[
+    (libc::SYS_fchmod, 1), (libc::SYS_fchmodat, 2), (libc::SYS_fchmodat2, 2),
+    (libc::SYS_mkdirat, 2), (libc::SYS_mknodat, 2),
+    #[cfg(target_arch = "x86_64")] (libc::SYS_chmod, 1),
+    #[cfg(target_arch = "x86_64")] (libc::SYS_mkdir, 1),
+    #[cfg(target_arch = "x86_64")] (libc::SYS_mknod, 1),
+    #[cfg(target_arch = "x86_64")] (libc::SYS_creat, 1),
+];
+
+/// The same for those whose mode counts only with some flags: flags and mode.
+const OPENING: &[(libc::c_long, u8, u8)] = &[
+    (libc::SYS_openat, 2, 3),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_open, 1, 2),
+];
+
+/// The bit of `O_TMPFILE` that is its own; the rest of it is `O_DIRECTORY`.
+const O_TMPFILE: u64 = (libc::O_TMPFILE & !libc::O_DIRECTORY) as u64;
+
 /// Socket families that a run may use. Others reach past the network namespace
 /// (`AF_VSOCK`) or are little-used kernel code.
 const FAMILIES: &[libc::c_int] = &[
@@ -129,6 +153,12 @@ fn by_argument() -> Result<BpfProgram, BackendError> {
             )?,
         ],
     );
+    for (call, mode) in MODES {
+        rules.insert(*call, special(*mode, None)?);
+    }
+    for (call, flags, mode) in OPENING {
+        rules.insert(*call, special(*mode, Some(*flags))?);
+    }
     let filter = SeccompFilter::new(
         rules,
         SeccompAction::Allow,
@@ -138,6 +168,26 @@ fn by_argument() -> Result<BpfProgram, BackendError> {
     let mut program = prologue();
     program.extend(BpfProgram::try_from(filter)?);
     Ok(program)
+}
+
+/// Matches a mode that makes whoever starts the file somebody else; where there
+/// are flags, only with those that make the mode count.
+fn special(mode: u8, flags: Option<u8>) -> Result<Vec<SeccompRule>, BackendError> {
+    const MAKING: [u64; 2] = [libc::O_CREAT as u64, O_TMPFILE];
+    let holds = |argument, bit| condition(argument, SeccompCmpOp::MaskedEq(bit), bit);
+    let mut rules = Vec::new();
+    for bit in [u64::from(libc::S_ISUID), u64::from(libc::S_ISGID)] {
+        match flags {
+            None => rules.push(SeccompRule::new(vec![holds(mode, bit)?])?),
+            Some(flags) => {
+                for flag in MAKING {
+                    let both = vec![holds(flags, flag)?, holds(mode, bit)?];
+                    rules.push(SeccompRule::new(both)?);
+                }
+            }
+        }
+    }
+    Ok(rules)
 }
 
 /// Matches when the argument is none of the values, and each other argument is

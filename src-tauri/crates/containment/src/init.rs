@@ -38,6 +38,10 @@ pub fn main() -> ExitCode {
 }
 
 fn begin_and_wait() -> io::Result<ExitCode> {
+    // Where memory runs out, the run goes first, as a whole: its limits count each
+    // process, and not what lies in memory files. (Before the next step, which
+    // closes this file too. Without it nothing is lost but the order.)
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     // First of all: from here on the agent, which has the same user id, cannot
     // look into this process (its environment, descriptors, memory).
     harden_self()?;

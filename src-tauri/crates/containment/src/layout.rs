@@ -23,8 +23,6 @@ use std::path::{Path, PathBuf};
 pub(crate) const OWN: &str = "/run/countersign";
 /// The program that holds our init.
 pub(crate) const INIT: &str = "/run/countersign/init";
-/// The run's gateway.
-pub(crate) const GATEWAY: &str = "/run/countersign/gateway.sock";
 /// The socket for `countersign ask`.
 pub(crate) const ASK: &str = "/run/countersign/ask.sock";
 /// The run's CA.
@@ -98,7 +96,6 @@ pub(crate) struct Plan<'a> {
     pub(crate) own: &'a [OwnFolder],
     pub(crate) files: &'a [OwnFile],
     pub(crate) program: &'a Path,
-    pub(crate) gateway: &'a Path,
     pub(crate) ask: Option<&'a Path>,
     pub(crate) ca_pem: &'a str,
     pub(crate) ca_jks: &'a [u8],
@@ -340,7 +337,6 @@ impl Layout {
     fn own_files(&mut self, plan: &Plan<'_>) -> io::Result<()> {
         self.add(&["--perms", "0755", "--dir", OWN]);
         self.bind("--ro-bind", plan.program, Path::new(INIT));
-        self.bind("--ro-bind", plan.gateway, Path::new(GATEWAY));
         if let Some(ask) = plan.ask {
             self.bind("--ro-bind", ask, Path::new(ASK));
         }

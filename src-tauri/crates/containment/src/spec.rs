@@ -14,7 +14,10 @@ pub struct RunSpec {
     /// The working folder: writable, at its own path, and the only folder of
     /// the user that is.
     pub folder: PathBuf,
-    /// The run's gateway: a listening Unix socket of the authority.
+    /// The run's gateway: a listening Unix socket of the authority. It has to be
+    /// there, and a contained run does not see it: by a Unix socket a descriptor
+    /// could be sent along whose closing holds up whoever reads (a TCP socket that
+    /// lingers). Its ports carry none.
     pub gateway: PathBuf,
     /// The run's socket for `countersign ask`.
     pub ask: Option<PathBuf>,

@@ -274,7 +274,12 @@ impl Attendant {
         let mut message = [0; names::LONGEST];
         let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
         let (_, length, from) = match rustix::net::recvfrom(questions, &mut message, flags) {
-            Err(rustix::io::Errno::AGAIN) => return Ok(()),
+            // It is said to be ready and has nothing: somebody with a copy of it has
+            // shut it down, say, and would have it said for ever.
+            Err(rustix::io::Errno::AGAIN) => {
+                thread::sleep(REST);
+                return Ok(());
+            }
             received => received?,
         };
         if let (Some(message), Some(from)) = (message.get(..length), from)

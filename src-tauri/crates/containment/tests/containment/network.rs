@@ -95,10 +95,13 @@ fn a_run_whose_port_cannot_be_handed_over_does_not_begin() {
 }
 
 #[test]
-fn the_gateway_can_also_be_reached_by_its_socket() {
+fn the_gateway_is_reached_by_its_ports_and_by_no_socket_that_carries_descriptors() {
     let stage = Stage::new();
-    let ran = stage.run(&[PROBE, "unix", "/run/countersign/gateway.sock"]);
-    assert_eq!(ran.finding("/run/countersign/gateway.sock"), "ok");
+    let gateway = stage.gateway.display().to_string();
+    let ran = stage.run(&[PROBE, "unix", "/run/countersign/gateway.sock", &gateway]);
+    for socket in ["/run/countersign/gateway.sock", &gateway] {
+        assert_eq!(ran.finding(socket), libc::ENOENT.to_string(), "{ran:?}");
+    }
 }
 
 #[test]

@@ -4,9 +4,9 @@
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use serde::{Deserialize, Serialize};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long one attempt may take.
@@ -43,28 +43,66 @@ pub(super) enum Attempt {
     Gateway,
 }
 
-/// What became of an attempt: the boundary was crossed, and how; or not.
-pub(super) type Crossed = Option<String>;
+/// What became of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Came {
+    /// The boundary was crossed, and how.
+    Crossed(String),
+    /// It held.
+    Held,
+    /// Nothing was shown, for this reason.
+    Untried(String),
+}
+
+impl Came {
+    fn crossed_if(crossed: bool, how: impl FnOnce() -> String) -> Self {
+        if crossed {
+            Self::Crossed(how())
+        } else {
+            Self::Held
+        }
+    }
+
+    /// What an error shows: that it is not there or not allowed, or nothing.
+    fn of(error: &io::Error, what: &str) -> Self {
+        use io::ErrorKind as E;
+        match error.kind() {
+            E::NotFound
+            | E::PermissionDenied
+            | E::ConnectionRefused
+            | E::NetworkUnreachable
+            | E::HostUnreachable
+            | E::AddrNotAvailable
+            | E::NotADirectory
+            | E::TimedOut => Self::Held,
+            _ => Self::Untried(format!("{what}: {error}")),
+        }
+    }
+}
 
 impl Attempt {
     /// Tries it.
-    pub(super) fn make(&self) -> Crossed {
+    pub(super) fn make(&self) -> Came {
         match self {
             Self::Socket(path) => {
-                let address = SocketAddrUnix::new(path.as_path()).ok()?;
-                answers(&address).then(|| path.display().to_string())
+                let what = path.display().to_string();
+                let address = SocketAddrUnix::new(path.as_path());
+                reached(address.and_then(|address| answers(&address)), what)
             }
             Self::Abstract(name) => {
-                let address = SocketAddrUnix::new_abstract_name(name).ok()?;
-                answers(&address).then(|| format!("@{}", String::from_utf8_lossy(name)))
+                let what = format!("@{}", String::from_utf8_lossy(name));
+                let address = SocketAddrUnix::new_abstract_name(name);
+                reached(address.and_then(|address| answers(&address)), what)
             }
-            Self::Connect(address) => TcpStream::connect_timeout(address, PATIENCE)
-                .is_ok()
-                .then(|| address.to_string()),
-            Self::See(path) => path
-                .symlink_metadata()
-                .is_ok()
-                .then(|| path.display().to_string()),
+            Self::Connect(address) => match TcpStream::connect_timeout(address, PATIENCE) {
+                Ok(_) => Came::Crossed(address.to_string()),
+                Err(error) => Came::of(&error, &address.to_string()),
+            },
+            Self::See(path) => match path.symlink_metadata() {
+                Ok(_) => Came::Crossed(path.display().to_string()),
+                Err(error) => Came::of(&error, &path.display().to_string()),
+            },
             Self::Find(text) => in_any_process(text),
             Self::Descriptors => inherited(),
             Self::Powers => powers(),
@@ -75,30 +113,44 @@ impl Attempt {
     }
 }
 
-/// Whether something listens there that lets us connect.
-fn answers(address: &SocketAddrUnix) -> bool {
-    // Not blocking: who listens may have no room left.
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
-    let Ok(socket) = socket else {
-        return false;
-    };
-    matches!(
-        connect(&socket, address),
-        Ok(()) | Err(Errno::AGAIN | Errno::INPROGRESS)
-    )
+fn reached(answers: Result<bool, Errno>, what: String) -> Came {
+    match answers {
+        Ok(answers) => Came::crossed_if(answers, || what),
+        Err(error) => Came::of(&error.into(), &what),
+    }
 }
 
-fn in_any_process(text: &str) -> Crossed {
+/// Whether something listens there that lets us connect.
+fn answers(address: &SocketAddrUnix) -> Result<bool, Errno> {
+    // Not blocking: who listens may have no room left.
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    match connect(&socket, address) {
+        Ok(()) | Err(Errno::AGAIN | Errno::INPROGRESS) => Ok(true),
+        // It is of another type, and there all the same.
+        Err(Errno::PROTOTYPE) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+fn in_any_process(text: &str) -> Came {
     let needle = text.as_bytes();
-    let holds = |file: &Path| {
-        std::fs::read(file)
-            .is_ok_and(|bytes| bytes.windows(needle.len()).any(|part| part == needle))
-    };
-    process_folders()
-        .flat_map(|folder| [folder.join("environ"), folder.join("cmdline")])
-        .find(|file| holds(file))
-        .map(|file| file.display().to_string())
+    let mut read = 0;
+    for folder in process_folders() {
+        for file in [folder.join("environ"), folder.join("cmdline")] {
+            let Ok(bytes) = std::fs::read(&file) else {
+                continue;
+            };
+            read += 1;
+            if bytes.windows(needle.len()).any(|part| part == needle) {
+                return Came::Crossed(file.display().to_string());
+            }
+        }
+    }
+    match read {
+        0 => Came::Untried("no process can be looked at".into()),
+        _ => Came::Held,
+    }
 }
 
 fn process_folders() -> impl Iterator<Item = PathBuf> {
@@ -116,22 +168,28 @@ fn process_folders() -> impl Iterator<Item = PathBuf> {
 }
 
 /// What lies above 2, but for the descriptor that reads the list.
-fn inherited() -> Crossed {
-    let open = std::fs::read_dir("/proc/self/fd").ok()?;
-    open.filter_map(Result::ok)
+fn inherited() -> Came {
+    let open = match std::fs::read_dir("/proc/self/fd") {
+        Ok(open) => open,
+        Err(error) => return Came::Untried(format!("/proc/self/fd: {error}")),
+    };
+    let found = open
+        .filter_map(Result::ok)
         .filter(|entry| {
             let number = entry.file_name().to_string_lossy().parse::<u32>();
             number.is_ok_and(|number| number > 2)
         })
         .filter_map(|entry| std::fs::read_link(entry.path()).ok())
-        .find(|to| !to.starts_with("/proc"))
-        .map(|to| format!("a descriptor of {}", to.display()))
+        .find(|to| !to.starts_with("/proc"));
+    found.map_or(Came::Held, |to| {
+        Came::Crossed(format!("a descriptor of {}", to.display()))
+    })
 }
 
 /// Source: proc(5), `/proc/pid/status`.
-fn powers() -> Crossed {
+fn powers() -> Came {
     let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
-        return Some("its own status cannot be read".into());
+        return Came::Untried("its own status cannot be read".into());
     };
     let field = |name: &str| {
         status
@@ -141,45 +199,51 @@ fn powers() -> Crossed {
             .unwrap_or_default()
     };
     let nothing = |mask: &str| !mask.is_empty() && mask.bytes().all(|b| b == b'0');
-    if !nothing(field("CapEff:")) || !nothing(field("CapPrm:")) {
-        return Some(format!("it has capabilities ({})", field("CapEff:")));
+    let sets = ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"];
+    if let Some(set) = sets.into_iter().find(|set| !nothing(field(set))) {
+        return Came::Crossed(format!("it has capabilities ({set} {})", field(set)));
     }
     if field("NoNewPrivs:") != "1" {
-        return Some("it could gain privileges".into());
+        return Came::Crossed("it could gain privileges".into());
     }
-    if field("Seccomp:") != "2" {
-        return Some("no filter stands before its system calls".into());
-    }
-    None
+    Came::crossed_if(field("Seccomp:") != "2", || {
+        "no filter stands before its system calls".into()
+    })
 }
 
 /// Source: proc(5), `/proc/net/dev`: two lines of heading, then one an interface.
-fn interfaces() -> Crossed {
-    let table = std::fs::read_to_string("/proc/net/dev").ok()?;
-    table
+fn interfaces() -> Came {
+    let table = match std::fs::read_to_string("/proc/net/dev") {
+        Ok(table) => table,
+        Err(error) => return Came::Untried(format!("/proc/net/dev: {error}")),
+    };
+    let names = table
         .lines()
         .skip(2)
-        .filter_map(|line| line.split(':').next())
-        .map(str::trim)
-        .find(|name| *name != "lo")
-        .map(|name| format!("the interface {name}"))
+        .filter_map(|line| line.split(':').next());
+    let other = names.map(str::trim).find(|name| *name != "lo");
+    other.map_or(Came::Held, |name| {
+        Came::Crossed(format!("the interface {name}"))
+    })
 }
 
-fn processes() -> Crossed {
-    let count = process_folders().count();
-    (count > PROCESSES).then(|| format!("{count} processes"))
+fn processes() -> Came {
+    match process_folders().count() {
+        0 => Came::Untried("no process can be seen, not even its own".into()),
+        count => Came::crossed_if(count > PROCESSES, || format!("{count} processes")),
+    }
 }
 
 /// Asks the way out for a host that nobody assigned (RFC 2606 keeps the name
 /// free), as an agent would.
-fn gateway() -> Crossed {
+fn gateway() -> Came {
     let Some(proxy) = std::env::var("HTTPS_PROXY")
         .ok()
         .and_then(|url| url.strip_prefix("http://")?.parse::<SocketAddr>().ok())
     else {
-        return Some("there is no way to it".into());
+        return Came::Crossed("there is no way to it".into());
     };
-    let asked = || -> std::io::Result<String> {
+    let asked = || -> io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&proxy, PATIENCE)?;
         stream.set_read_timeout(Some(GATEWAY))?;
         let host = "countersign-doctor.invalid";
@@ -193,8 +257,8 @@ fn gateway() -> Crossed {
         Ok(reply.lines().next().unwrap_or_default().to_owned())
     };
     match asked() {
-        Ok(line) if line.starts_with("HTTP/1.1 403") => None,
-        Ok(line) => Some(format!("it answered {line:?}")),
-        Err(error) => Some(format!("it does not answer: {error}")),
+        Ok(line) if line.starts_with("HTTP/1.1 403") => Came::Held,
+        Ok(line) => Came::Crossed(format!("it answered {line:?}")),
+        Err(error) => Came::Crossed(format!("it does not answer: {error}")),
     }
 }

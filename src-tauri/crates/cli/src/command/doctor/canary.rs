@@ -2,7 +2,7 @@
 //! prints what became of each; `canary hold` offers what another run must not
 //! reach, until it is told that it is over.
 
-use super::attempt::{Attempt, Crossed};
+use super::attempt::{Attempt, Came};
 use crate::client::Failure;
 use crate::say;
 use serde::{Deserialize, Serialize};
@@ -35,8 +35,8 @@ pub(crate) fn try_all(plan: &Path) -> Result<(), Failure> {
     let failed = |e: &dyn std::fmt::Display| Failure::new(format!("The plan: {e}"));
     let bytes = std::fs::read(plan).map_err(|e| failed(&e))?;
     let attempts: Vec<Attempt> = serde_json::from_slice(&bytes).map_err(|e| failed(&e))?;
-    let crossed: Vec<Crossed> = attempts.iter().map(Attempt::make).collect();
-    say::json(&crossed);
+    let came: Vec<Came> = attempts.iter().map(Attempt::make).collect();
+    say::json(&came);
     Ok(())
 }
 

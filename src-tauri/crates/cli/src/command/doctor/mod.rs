@@ -18,7 +18,7 @@ use crate::client::{Client, Failure};
 use crate::exit;
 use crate::home::Home;
 use crate::say;
-use attempt::{Attempt, Crossed};
+use attempt::{Attempt, Came};
 use countersign_containment::{Support, platform};
 use countersign_ledger::verify::verify;
 use countersign_model::{Digest, Foreign};
@@ -147,14 +147,14 @@ fn containment(home: &Home, authority_runs: bool, report: &mut Report) {
         .collect();
     match runs::attempts(&bait.mark, &attempts) {
         Err(why) => report.add(Check::untried(RUN, shown(&why))),
-        Ok(crossed) => {
+        Ok(came) => {
             report.add(Check::holds(
                 RUN,
                 format!("it made {} attempts", attempts.len()),
             ));
-            let mut crossed = crossed.into_iter();
+            let mut came = came.into_iter();
             for boundary in boundaries {
-                let of_it = crossed.by_ref().take(boundary.attempts.len()).collect();
+                let of_it = came.by_ref().take(boundary.attempts.len()).collect();
                 report.add(judged(&boundary, of_it));
             }
             if let Err(why) = other {
@@ -164,14 +164,23 @@ fn containment(home: &Home, authority_runs: bool, report: &mut Report) {
     }
 }
 
-fn judged(boundary: &Boundary, crossed: Vec<Crossed>) -> Check {
-    if let Some(how) = crossed.into_iter().flatten().next() {
-        return Check::broken(boundary.name, format!("a run crosses it: {}", shown(&how)));
+fn judged(boundary: &Boundary, came: Vec<Came>) -> Check {
+    let mut untried = None;
+    for of_one in came {
+        match of_one {
+            Came::Crossed(how) => {
+                let found = format!("a run crosses it: {}", shown(&how));
+                return Check::broken(boundary.name, found);
+            }
+            Came::Untried(why) => untried = Some(why),
+            Came::Held => {}
+        }
     }
     let holds = shown(&boundary.holds);
-    match boundary.attempts.is_empty() {
-        true => Check::absent(boundary.name, holds),
-        false => Check::holds(boundary.name, holds),
+    match (untried, boundary.attempts.is_empty()) {
+        (Some(why), _) => Check::untried(boundary.name, shown(&why)),
+        (None, true) => Check::absent(boundary.name, holds),
+        (None, false) => Check::holds(boundary.name, holds),
     }
 }
 

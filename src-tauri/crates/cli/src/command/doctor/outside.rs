@@ -1,7 +1,7 @@
 //! What is on this machine for an agent to be kept away from. Each thing is
 //! first reached from out here: what nobody can reach proves nothing.
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Came};
 use super::canary::Held;
 use crate::home::Home;
 use std::collections::BTreeSet;
@@ -178,7 +178,7 @@ fn of_the_run_itself(bait: &Bait) -> Vec<Boundary> {
 }
 
 fn reachable(attempts: Vec<Attempt>) -> Vec<Attempt> {
-    let there = |attempt: &Attempt| attempt.make().is_some();
+    let there = |attempt: &Attempt| matches!(attempt.make(), Came::Crossed(_));
     let attempts: BTreeSet<Attempt> = attempts.into_iter().collect();
     attempts.into_iter().filter(there).collect()
 }
@@ -186,10 +186,11 @@ fn reachable(attempts: Vec<Attempt>) -> Vec<Attempt> {
 fn summary(there: &[Attempt]) -> String {
     match there {
         [] => "there is none here".into(),
-        [one] => format!(
-            "you reach {}, a run does not",
-            one.make().unwrap_or_default()
-        ),
+        [one] => match one.make() {
+            Came::Crossed(what) => format!("you reach {what}, a run does not"),
+            // It has gone in this moment.
+            _ => "you reached it, a run does not".into(),
+        },
         many => format!("you reach {}, a run none of them", many.len()),
     }
 }

@@ -1,12 +1,12 @@
 //! Throw-away runs of `countersign doctor`, begun as the human would begin them.
 
-use super::attempt::{Attempt, Crossed};
+use super::attempt::{Attempt, Came};
 use super::canary::{Held, OVER, READY};
-use crate::home::make_private;
 use command_fds::{CommandFdExt as _, FdMapping};
 use countersign_model::AgentId;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -26,12 +26,16 @@ const DESCRIPTOR: i32 = 9;
 struct Folder(PathBuf);
 
 impl Folder {
-    fn make(name: &str) -> Result<Self, String> {
+    fn make() -> io::Result<Self> {
         // Where it really is: `TMPDIR` may be a link.
         let base = std::env::temp_dir();
         let base = base.canonicalize().unwrap_or(base);
+        // Made here and by nobody else, under a name that nobody knows before.
+        let mut random = [0_u8; 16];
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        let name = random.map(|byte| format!("{byte:02x}")).concat();
         let path = base.join(format!("countersign-doctor-{name}"));
-        make_private(&path).map_err(|e| e.to_string())?;
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
 }
@@ -47,8 +51,8 @@ impl Drop for Folder {
 ///
 /// # Errors
 /// One sentence: the run did not begin, or ended early.
-pub(super) fn attempts(mark: &str, attempts: &[Attempt]) -> Result<Vec<Crossed>, String> {
-    let folder = Folder::make(&format!("try-{mark}"))?;
+pub(super) fn attempts(mark: &str, attempts: &[Attempt]) -> Result<Vec<Came>, String> {
+    let folder = Folder::make().map_err(|e| e.to_string())?;
     let plan = serde_json::to_vec(attempts).map_err(|e| e.to_string())?;
     std::fs::write(folder.0.join("plan"), plan).map_err(|e| e.to_string())?;
     let mut command = command(&folder.0, &["try", "plan"]).map_err(|e| e.to_string())?;
@@ -62,10 +66,10 @@ pub(super) fn attempts(mark: &str, attempts: &[Attempt]) -> Result<Vec<Crossed>,
         .map_err(|e| e.to_string())?;
     let child = command.spawn().map_err(|e| e.to_string())?;
     let output = finished(child)?;
-    let crossed: Vec<Crossed> =
+    let came: Vec<Came> =
         serde_json::from_slice(&output.stdout).map_err(|_| said(&output.stderr))?;
-    if crossed.len() == attempts.len() {
-        Ok(crossed)
+    if came.len() == attempts.len() {
+        Ok(came)
     } else {
         Err("the run left attempts out".into())
     }
@@ -82,7 +86,7 @@ impl Other {
     /// # Errors
     /// One sentence: the run did not begin.
     pub(super) fn begin(mark: &str) -> Result<Self, String> {
-        let folder = Folder::make(&format!("hold-{mark}"))?;
+        let folder = Folder::make().map_err(|e| e.to_string())?;
         let mut command = command(&folder.0, &["hold", mark]).map_err(|e| e.to_string())?;
         let mut child = command.spawn().map_err(|e| e.to_string())?;
         let began = Instant::now();
