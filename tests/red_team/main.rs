@@ -9,3 +9,4 @@
 mod alone;
 mod others;
 mod range;
+mod traps;

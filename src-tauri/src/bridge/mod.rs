@@ -197,6 +197,9 @@ pub(crate) fn title(about: &About) -> Vec<Span> {
         About::SetCredential { account, .. } => {
             Words::new(format!("Replace the credential of the account {account}"))
         }
+        About::LeftBehind { agent, .. } => Words::new(format!(
+            "Put in force what {agent} changed that your other programs execute"
+        )),
         About::RemoveCredential { account } => {
             Words::new(format!("Remove the credential of the account {account}"))
         }

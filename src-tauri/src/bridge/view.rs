@@ -353,6 +353,16 @@ pub(crate) fn question(question: &Question) -> QuestionView {
     let (summary, diff) = match &question.about {
         // File content: it may hold anything.
         About::Config { summary, diff, .. } => (neutral(summary), neutral(diff)),
+        About::LeftBehind {
+            folder,
+            summary,
+            diff,
+            ..
+        } => {
+            let mut lines = vec![format!("In {}:", folder.neutral())];
+            lines.extend(neutral(summary));
+            (lines, neutral(diff))
+        }
         About::SetCredential { hosts, .. } => (
             vec![format!("It will be sent to: {}", hosts.join(", "))],
             vec![],

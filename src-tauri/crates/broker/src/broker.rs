@@ -177,6 +177,18 @@ impl Broker {
         Ok(())
     }
 
+    /// Records that a human accepted what a run left behind, before it is written.
+    ///
+    /// # Errors
+    /// `ledger-failed`.
+    pub async fn record_left_behind(&self, content: Digest, by: &str) -> Result<(), ReasonCode> {
+        let event = Event::Noted {
+            what: format!("what a run left behind was accepted ({by}): {content}"),
+            detail: None,
+        };
+        self.record(event, Durability::Full).await.map(drop)
+    }
+
     /// What is in force; `None` while nothing is accepted.
     #[must_use]
     pub fn force(&self) -> Option<Arc<Force>> {

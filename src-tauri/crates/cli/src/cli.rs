@@ -54,6 +54,11 @@ enum Command {
         #[command(subcommand)]
         what: Config,
     },
+    /// What runs changed that your other programs would execute; not in force
+    Kept {
+        #[command(subcommand)]
+        what: Option<Kept>,
+    },
     /// How things stand
     #[command(alias = "ps")]
     Status,
@@ -230,6 +235,20 @@ pub(crate) struct AddAccount {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Kept {
+    /// Ask to put it in force
+    Accept {
+        /// The run
+        run: String,
+    },
+    /// Forget it
+    Discard {
+        /// The run
+        run: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Credential {
     /// Store a credential; it is read from standard input
     Set {
@@ -362,6 +381,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Account { what } => command::configure::account(what, json),
         Command::Credential { what } => command::credential::credential(what, json),
         Command::Config { what } => command::configure::config(&what, json),
+        Command::Kept { what } => command::kept::kept(what, json),
         Command::Status => command::ask::status(json),
         Command::Stop { reason, agent } => command::ask::stop(reason, agent, json),
         Command::Resume { agent } => command::ask::resume(agent, json),

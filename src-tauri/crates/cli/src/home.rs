@@ -112,6 +112,10 @@ impl Home {
     pub(crate) fn lock(&self) -> PathBuf {
         self.runtime.join("authority.lock")
     }
+    /// The runs' own copies of what other programs would execute, one folder each.
+    pub(crate) fn left(&self) -> PathBuf {
+        self.state.join("left")
+    }
     pub(crate) fn runs(&self) -> PathBuf {
         self.runtime.join("runs")
     }

@@ -232,8 +232,8 @@ pub(crate) fn question_block(question: &Question) -> String {
     let mut out = String::from("\n────────────────────────────────────────────────────────────\n");
     match &question.about {
         About::Request(r) => request_lines(&mut out, question, r),
-        About::Config { summary, diff, .. } => {
-            out.push_str("Accept this configuration?\n");
+        About::Config { summary, diff, .. } | About::LeftBehind { summary, diff, .. } => {
+            out.push_str(&crate::command::kept::heading(&question.about));
             for line in summary {
                 let _ = writeln!(out, "  • {line}");
             }
@@ -330,6 +330,7 @@ pub(crate) fn about(about: &About) -> String {
             if *replaces { "Replace" } else { "Store" },
             hosts.join(", ")
         ),
+        About::LeftBehind { agent, folder, .. } => crate::command::kept::sentence(agent, folder),
         About::RemoveCredential { account } => format!("Remove the credential of {account}?"),
         About::Resume { trigger, since } => {
             format!(

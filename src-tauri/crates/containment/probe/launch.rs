@@ -1,7 +1,8 @@
 //! `launch KEY=VALUE… -- COMMAND…`: a run, started as `countersign run` would.
 
 use countersign_containment::{
-    HandOver, Limits, OwnFile, OwnFolder, RunSpec, Running, harden_self, platform, uncontained,
+    HandOver, Keep, LeftBehind, Limits, OwnFile, OwnFolder, RunSpec, Running, harden_self,
+    platform, settle, uncontained,
 };
 use std::error::Error;
 use std::io::{self, Read, Write};
@@ -11,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Keys: `folder`, `gateway`, `ca` (a file), `hidden`, `read-only`,
+/// Keys: `folder`, `gateway`, `ca` (a file), `hidden`, `read-only`, `keep` (a folder
+/// for the run's own copies), `accept` (they are),
 /// `placeholder` (NAME=VALUE), `own` (KEPT:BELOW), `file` (PATH:CONTENT), `processes`,
 /// `host-port`, `uncontained`, `port` (`served`, as
 /// it is by itself; `closed`; `failed`: it cannot be handed over; or a file: it is
@@ -30,12 +32,14 @@ pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode
         limits: Limits::default(),
         hidden: Vec::new(),
         read_only: Vec::new(),
+        keep: None,
         ports: Vec::new(),
         own: Vec::new(),
         files: Vec::new(),
         group: None,
     };
     let (mut contained, mut kill_when, mut report) = (true, None, None);
+    let (mut keep, mut accept) = (None, false);
     let mut port = "served".to_owned();
     let mut arguments = arguments;
     for argument in arguments.by_ref().take_while(|argument| argument != "--") {
@@ -44,6 +48,8 @@ pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode
             "folder" => spec.folder = value.into(),
             "gateway" => spec.gateway = value.into(),
             "ca" => spec.ca_pem = std::fs::read_to_string(value)?,
+            "keep" => keep = Some(Keep::make(Path::new(value), "run")?),
+            "accept" => accept = true,
             "hidden" => spec.hidden.push(value.into()),
             "read-only" => spec.read_only.push(value.into()),
             "placeholder" => {
@@ -74,6 +80,7 @@ pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode
         }
     }
     spec.argv = arguments.map(Into::into).collect();
+    spec.keep = keep.as_ref().map(|keep: &Keep| keep.folder().to_owned());
     let running = if contained {
         platform().spawn(spec, hand_over(port))?
     } else {
@@ -82,7 +89,39 @@ pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode
     if let (Some(file), Some(report)) = (kill_when, report) {
         return kill_then_report(running, &file, &report);
     }
-    Ok(running.wait()?.shell_code().into())
+    let end = running.wait()?;
+    if let Some(keep) = keep {
+        tell(&settle(&keep)?, accept)?;
+    }
+    Ok(end.shell_code().into())
+}
+
+/// `settle KEEP`: what a run that was cut off left behind.
+pub(crate) fn settle_kept(arguments: &[String]) -> Result<ExitCode, Box<dyn Error>> {
+    let [kept] = arguments else {
+        return Err("KEEP expected".into());
+    };
+    tell(&settle(&Keep::open(Path::new(kept))?)?, false)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was left behind, one thing a line.
+fn tell(left: &LeftBehind, accept: bool) -> io::Result<()> {
+    for change in &left.changes {
+        println!("change {}", change.path.display());
+    }
+    for path in &left.built_from {
+        println!("built-from {}", path.display());
+    }
+    for path in &left.renamed {
+        println!("renamed {}", path.display());
+    }
+    if accept {
+        for path in left.accept()? {
+            println!("refused {}", path.display());
+        }
+    }
+    Ok(())
 }
 
 /// What becomes of the run's port.

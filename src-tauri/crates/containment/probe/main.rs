@@ -29,6 +29,7 @@ fn main() -> ExitCode {
             return countersign_containment::network::main(arguments.map(Into::into));
         }
         Some("launch") => launch::launch(arguments),
+        Some("settle") => launch::settle_kept(&arguments.collect::<Vec<_>>()),
         Some(attack) => attacks::run(attack, &arguments.collect::<Vec<_>>()),
         None => Err("no subcommand".into()),
     };

@@ -3,6 +3,7 @@
 use crate::control::{self, Order, Report, Start, within};
 use crate::environment::{self, WayOut};
 use crate::freezer::Freezer;
+use crate::later::{self, COMMON};
 use crate::layout::{ASK, CA_JKS, CA_PEM, INIT, Layout, Plan};
 use crate::places::{Owner, Places};
 use crate::relay::{self, Relay};
@@ -139,6 +140,14 @@ impl Launch {
 
         let found =
             walk(&folder).map_err(ContainmentError::system("look through the working folder"))?;
+        let later = spec
+            .keep
+            .as_ref()
+            .map(|keep| later::prepare(&folder, &found, keep))
+            .transpose()
+            .map_err(ContainmentError::system(
+                "keep the working folder's settings apart",
+            ))?;
         let (inner, outer) =
             terminal::arrange().map_err(ContainmentError::system("make a terminal for the run"))?;
         let console = outer.terminal_path();
@@ -149,6 +158,7 @@ impl Launch {
             places: &places,
             folder: &folder,
             found: &found,
+            later: later.as_ref(),
             read_only: &read_only,
             own: &spec.own,
             files: &spec.files,
@@ -192,7 +202,7 @@ impl Launch {
             start: Start {
                 terminal: outer.master.is_some(),
                 limits: spec.limits,
-                writable: vec![folder.clone().into(), owner.home.into()],
+                writable: vec![folder.clone().into(), owner.home.into(), COMMON.into()],
                 folder: folder.into(),
                 argv: spec.argv.clone(),
                 environment: environment.into_iter().collect(),

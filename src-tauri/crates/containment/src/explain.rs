@@ -1,7 +1,8 @@
 //! What a run will and will not reach, in words, before it begins.
 
 use crate::places::{Owner, Places};
-use crate::{ContainmentError, RunSpec};
+use crate::walk::walk;
+use crate::{ContainmentError, RunSpec, Support, platform};
 
 /// What a contained run of this spec can reach and what it cannot, one sentence
 /// a line. It begins nothing.
@@ -19,22 +20,33 @@ pub fn explain(spec: &RunSpec) -> Result<Vec<String>, ContainmentError> {
         ),
         "It reads the system's programs (/usr) and a few settings of /etc.".to_owned(),
     ];
-    let git = folder.join(".git");
-    if git.is_dir() && !git.is_symlink() {
-        lines.push(
-            "It cannot change this repository's git hooks and git config, nor those of its submodules."
-                .into(),
-        );
-    } else if folder.join(".git").is_file() {
+    lines.extend(walls());
+    if folder.join(".git").is_file() {
         lines.push(
             "git will not work in it: this folder is a linked worktree, and its repository lies elsewhere."
                 .into(),
         );
     }
     lines.push(
-        "It can change everything else there, and make repositories of its own: look at build files, editor settings and new .git folders before you run anything there yourself; a shell prompt that shows the git state runs git."
+        "What your other programs would execute is a copy of its own there, until you accept it at the run's end: git's settings and hooks, .envrc, .mcp.json, and the settings of editors and agents (.vscode, .idea, .claude, .cursor, .codex, .gemini, …)."
             .into(),
     );
+    lines.push(
+        "Repositories and settings that it makes in other folders below, and Python's *.pth, are taken away at its end until you accept them. While it goes on they are there: use neither git nor an editor in folders that it makes."
+            .into(),
+    );
+    lines.push(
+        "It can change everything else there. Build files, CI and agents' instructions that changed are listed at its end."
+            .into(),
+    );
+    let found =
+        walk(&folder).map_err(ContainmentError::system("look through the working folder"))?;
+    for socket in &found.sockets {
+        lines.push(format!(
+            "It cannot connect to {}: an empty file lies over it.",
+            socket.display()
+        ));
+    }
     for (seen, _) in &places.tool_chains {
         lines.push(format!("It reads the tool chain {}.", seen.display()));
     }
@@ -83,6 +95,17 @@ fn kept(spec: &RunSpec) -> String {
     )
 }
 
+/// What a run stands behind on this machine.
+fn walls() -> Vec<String> {
+    match platform().support() {
+        Support::Contained { layers } => vec![format!("Its walls: {}.", layers.join("; "))],
+        Support::NotContained { why, fix } => vec![
+            format!("It would not be contained here, and is not begun: {why}."),
+            format!("{fix}."),
+        ],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +122,7 @@ mod tests {
             limits: crate::Limits::default(),
             hidden: Vec::new(),
             read_only: Vec::new(),
+            keep: None,
             ports: Vec::new(),
             own: Vec::new(),
             files: Vec::new(),
@@ -112,6 +136,12 @@ mod tests {
         let words = explain(&spec(folder.path())).unwrap().join("\n");
         assert!(words.contains(folder.path().to_str().unwrap()), "{words}");
         assert!(words.contains("no network but its gateway"), "{words}");
+        let walls = if nix::unistd::Uid::effective().is_root() {
+            "It would not be contained here, and is not begun: root cannot be contained"
+        } else {
+            "(Landlock)"
+        };
+        assert!(words.contains(walls), "{words}");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use crate::bundles::{self, Form};
 use crate::git::Repository;
+use crate::later::Mounts;
 use crate::places::{Owner, Places};
 use crate::session::memory_file;
 use crate::walk::{Found, walk};
@@ -90,6 +91,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) folder: &'a Path,
     /// What lies in it.
     pub(crate) found: &'a Found,
+    /// What stands in for what other programs would execute later.
+    pub(crate) later: Option<&'a Mounts>,
     /// More folders to read, checked.
     pub(crate) read_only: &'a [PathBuf],
     /// Kept folders and made files, checked.
@@ -296,12 +299,25 @@ impl Layout {
         for (seen, real) in &plan.places.tool_chains {
             self.bind("--ro-bind", real, seen);
         }
-        let repository = Repository::of(plan.folder);
+        let repository = match plan.later {
+            Some(_) => Repository::default(),
+            None => Repository::of(plan.folder),
+        };
         for path in &repository.pinned {
             self.bind("--bind", path, path);
         }
-        for path in &repository.read_only {
+        if let Some(later) = plan.later {
+            self.add(&["--perms", "0755", "--dir", OWN]);
+            for (from, to) in &later.copies {
+                self.bind("--bind", from, to);
+            }
+        }
+        let kept = plan.later.map_or(&[][..], |later| &later.read_only);
+        for path in repository.read_only.iter().chain(kept) {
             self.show(path);
+        }
+        for (path, content) in plan.later.map_or(&[][..], |later| &later.files) {
+            self.lay(path, content)?;
         }
         let sockets = sockets_of_others(plan)?;
         for path in sockets.into_iter().chain(repository.absent) {

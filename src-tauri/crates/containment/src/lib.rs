@@ -13,6 +13,8 @@
 //! | `layout` | the file system of a run, by allow-list |
 //! | `walk` | what lies in a folder that a run has to know of |
 //! | `whereabouts` | one name for a folder, whatever leads there |
+//! | `later`, `settle` | what other programs would execute later: the run's own copies, and what becomes of them |
+//! | `harmless`, `entries` | which repositories git may look at; small trees of files |
 //! | `places` | secret places, tool chains, which working folders are refused |
 //! | `own` | what an agent keeps between its runs |
 //! | `environment`, `git`, `trust` | variables, git's settings, the run's CA as files |
@@ -42,6 +44,8 @@ mod calls;
 #[cfg(target_os = "linux")]
 mod control;
 #[cfg(unix)]
+mod entries;
+#[cfg(unix)]
 mod environment;
 #[cfg(unix)]
 mod explain;
@@ -55,8 +59,12 @@ mod freezer;
 mod git;
 #[cfg(target_os = "linux")]
 mod group;
+#[cfg(unix)]
+mod harmless;
 #[cfg(target_os = "linux")]
 pub mod init;
+#[cfg(unix)]
+mod later;
 #[cfg(target_os = "linux")]
 mod layout;
 #[cfg(target_os = "linux")]
@@ -70,6 +78,8 @@ mod relay;
 mod running;
 #[cfg(unix)]
 mod session;
+#[cfg(unix)]
+mod settle;
 mod spec;
 #[cfg(target_os = "linux")]
 mod support;
@@ -81,7 +91,7 @@ mod tree;
 mod trust;
 #[cfg(unix)]
 mod uncontained;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod walk;
 #[cfg(unix)]
 mod whereabouts;
@@ -89,17 +99,23 @@ mod whereabouts;
 #[cfg(target_os = "linux")]
 pub use bubblewrap::Bubblewrap;
 #[cfg(unix)]
+pub use entries::Entry;
+#[cfg(unix)]
 pub use explain::explain;
 #[cfg(target_os = "linux")]
 pub use freezer::FreezerKind;
 #[cfg(target_os = "linux")]
 pub use group::Group;
 #[cfg(unix)]
+pub use later::Keep;
+#[cfg(unix)]
 pub use places::FolderRefused;
 #[cfg(unix)]
 pub use running::Running;
 #[cfg(unix)]
 pub use session::harden_self;
+#[cfg(unix)]
+pub use settle::{Change, LeftBehind, settle};
 pub use spec::{Containment, ContainmentError, Exit, Limits, OwnFile, OwnFolder, RunSpec, Support};
 #[cfg(unix)]
 pub use spec::{HandOver, HandedOver};

@@ -37,6 +37,10 @@ pub struct RunSpec {
     pub hidden: Vec<PathBuf>,
     /// More places that the run may read, at their own paths.
     pub read_only: Vec<PathBuf>,
+    /// Where the run's own copies of what other programs would execute later are
+    /// kept: the folder of a `Keep` (Linux). Without one, git's settings and hooks
+    /// of the working folder are read-only, and the rest is the real one.
+    pub keep: Option<PathBuf>,
     /// Ports at which the run's gateway is also taken for its accounts' and
     /// sites' hosts, by programs that know nothing of proxies. Contained runs
     /// only; those that the run's network itself needs are left out.

@@ -38,6 +38,62 @@ pub(crate) const SETTINGS_FILES: &[&str] = &[
     "opencode.json",
 ];
 
+/// What programs are built, tested and released from, and what agents are told by.
+const BUILT_FROM: &[&str] = &[
+    ".gitattributes",
+    ".gitlab-ci.yml",
+    ".gitmodules",
+    ".npmrc",
+    ".pnpmfile.cjs",
+    ".pre-commit-config.yaml",
+    ".yarnrc.yml",
+    "AGENTS.md",
+    "CLAUDE.md",
+    "CMakeLists.txt",
+    "Cargo.toml",
+    "Dockerfile",
+    "GEMINI.md",
+    "GNUmakefile",
+    "Gemfile",
+    "Jenkinsfile",
+    "Justfile",
+    "Makefile",
+    "Rakefile",
+    "Taskfile.yml",
+    "build.gradle",
+    "build.gradle.kts",
+    "build.rs",
+    "compose.yaml",
+    "conftest.py",
+    "deno.json",
+    "docker-compose.yml",
+    "flake.nix",
+    "gradlew",
+    "justfile",
+    "makefile",
+    "meson.build",
+    "mise.toml",
+    "noxfile.py",
+    "package.json",
+    "pom.xml",
+    "pyproject.toml",
+    "setup.cfg",
+    "setup.py",
+    "sitecustomize.py",
+    "tox.ini",
+];
+/// Folders all of whose files are of that kind.
+const BUILT_FROM_FOLDERS: &[&str] = &[".cargo", ".circleci", ".githooks", ".husky", "workflows"];
+
+fn is_built_from(name: &OsStr, is_folder: bool, parent: &Path) -> bool {
+    let is_any = |names: &[&str], name: &OsStr| names.iter().any(|known| name == *known);
+    !is_folder
+        && (is_any(BUILT_FROM, name)
+            || parent
+                .file_name()
+                .is_some_and(|parent| is_any(BUILT_FROM_FOLDERS, parent)))
+}
+
 /// Folders in which packages lie, whose settings no program reads there.
 const PACKAGES: &[&str] = &["node_modules", "site-packages", "dist-packages"];
 
@@ -50,6 +106,8 @@ pub(crate) struct Found {
     /// What git takes for a repository: `.git`, whatever it is, and folders that
     /// look like one.
     pub(crate) repositories: BTreeSet<PathBuf>,
+    /// What people execute knowingly, or tell agents by: build files and the like.
+    pub(crate) built_from: BTreeSet<PathBuf>,
 }
 
 /// Looks through the folder.
@@ -94,6 +152,8 @@ pub(crate) fn walk(folder: &Path) -> io::Result<Found> {
                     below = Inside::Taken;
                 } else if PACKAGES.iter().any(|package| name == *package) {
                     below = Inside::Packages;
+                } else if inside == Inside::Nothing && is_built_from(&name, kind.is_dir(), &next) {
+                    found.built_from.insert(entry.path());
                 }
             }
             if kind.is_dir() {

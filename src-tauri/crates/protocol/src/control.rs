@@ -69,6 +69,20 @@ pub enum Ask {
     ConfigDiff {},
     /// Ask the human to accept the files on disk.
     ConfigAccept {},
+    /// Ask the human to put in force what a run changed of what their other programs
+    /// execute. The caller writes it, after a yes, as it was shown.
+    AcceptLeftBehind {
+        /// Whose run it was.
+        agent: AgentId,
+        /// The run's working folder.
+        folder: Foreign,
+        /// What changes, a file a line.
+        summary: Vec<Foreign>,
+        /// The line diff.
+        diff: Vec<Foreign>,
+        /// Digest of what would be written.
+        content: Digest,
+    },
     /// Store a credential; `length` raw bytes follow this message.
     CredentialSet {
         /// Whose.

@@ -287,6 +287,20 @@ pub enum About {
         /// Digest of the content that would be accepted.
         content: Digest,
     },
+    /// Putting in force what a run changed of what the user's other programs
+    /// execute: git's settings and hooks, editors', shells' and agents' settings.
+    LeftBehind {
+        /// Whose run it was.
+        agent: AgentId,
+        /// The run's working folder.
+        folder: Foreign,
+        /// What changes, a file a line, neutralised.
+        summary: Vec<String>,
+        /// The line diff, neutralised.
+        diff: Vec<String>,
+        /// Digest of what would be written.
+        content: Digest,
+    },
     /// Storing a credential.
     SetCredential {
         /// For which account.

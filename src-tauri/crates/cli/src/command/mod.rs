@@ -7,6 +7,7 @@ pub(crate) mod credential;
 pub(crate) mod desktop;
 pub(crate) mod doctor;
 pub(crate) mod explain;
+pub(crate) mod kept;
 pub(crate) mod ledger;
 mod propose;
 pub(crate) mod run;

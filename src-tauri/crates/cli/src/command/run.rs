@@ -55,6 +55,7 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
     if !wanted.uncontained && !wanted.loopback {
         propose::if_new(&home, &agent, &wanted.argv)?;
     }
+    super::kept::recover(&home);
     let mut client = Client::connect(&home)?;
     let name = agent.clone();
     let contained = !wanted.uncontained && !wanted.loopback;
@@ -96,6 +97,12 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
     if let (Some(recipe), false) = (begun.recipe, wanted.uncontained) {
         by_recipe(recipe, Path::new(&begun.kept), &mut spec)?;
     }
+    let keep = if wanted.uncontained {
+        None
+    } else {
+        Some(super::kept::make(&home, begun.run.as_str(), &name)?)
+    };
+    spec.keep = keep.as_ref().map(|keep| keep.folder().to_owned());
     let giver = lease.try_clone().map_err(|e| Failure::new(e.to_string()))?;
     let hand_over: HandOver = Box::new(move |handed_over| give(&giver, handed_over));
     let started = if wanted.uncontained {
@@ -110,7 +117,15 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
     } else {
         platform().spawn(spec, hand_over)
     };
-    let running = started.map_err(|e| Failure::new(e.to_string()))?;
+    let running = match started {
+        Ok(running) => running,
+        Err(error) => {
+            // Nothing ran; what was made for it is put back.
+            drop(keep);
+            super::kept::recover(&home);
+            return Err(Failure::new(error.to_string()));
+        }
+    };
     let stopped = Arc::new(AtomicBool::new(false));
     let heard = end_with_lease(&lease, running.tree(), &stopped)?;
     let exit = wait(running)?;
@@ -124,7 +139,13 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
         // By the authority itself, perhaps, which says so only then.
         let _ = heard.recv_timeout(BY_WHOM);
     }
-    if stopped.load(Ordering::SeqCst) {
+    let stopped = stopped.load(Ordering::SeqCst);
+    if let Some(keep) = keep
+        && let Err(failure) = super::kept::after(keep, begun.run.as_str(), &name, &home, stopped)
+    {
+        failure.report();
+    }
+    if stopped {
         return Err(was_stopped(&again));
     }
     Ok(ExitCode::from(exit.shell_code()))
@@ -221,6 +242,7 @@ fn spec(argv: Vec<OsString>, folder: PathBuf, begun: &RunBegun) -> Result<RunSpe
         limits: Limits::default(),
         hidden: begun.hidden.iter().map(PathBuf::from).collect(),
         read_only: Vec::new(),
+        keep: None,
         ports: begun.ports.clone(),
         own: Vec::new(),
         files: begun

@@ -6,7 +6,9 @@ use super::{Authority, accepted, wire};
 use crate::exit;
 use crate::home::{CONFIG_NAME, write_whole};
 use countersign_config::{DiffLine, diff, edit, summary};
-use countersign_model::{AccountId, AgentId, Approval, Assurance, BadHotkey, Hotkey, ReasonCode};
+use countersign_model::{
+    AccountId, AgentId, Approval, Assurance, BadHotkey, Digest, Hotkey, ReasonCode,
+};
 use countersign_protocol::control::Reply;
 use countersign_protocol::surface::About;
 use countersign_vault::Secret;
@@ -95,7 +97,7 @@ pub(super) fn config_diff(authority: &Authority) -> Reply {
             problems,
             summary: Vec::new(),
             diff: Vec::new(),
-            content: accepted.unwrap_or_else(|| countersign_model::Digest::of(b"")),
+            content: accepted.unwrap_or_else(|| Digest::of(b"")),
             accepted,
         },
         Ok(checked) => {
@@ -198,6 +200,26 @@ fn proposed(authority: &Authority) -> Result<Option<(About, accepted::Checked)>,
         content: checked.digest,
     };
     Ok(Some((about, checked)))
+}
+
+/// Records a human's yes to what a run left behind. Whoever asked writes it then.
+pub(super) async fn accept_left_behind(
+    authority: &Arc<Authority>,
+    stream: &mut UnixStream,
+    about: About,
+    content: Digest,
+) -> io::Result<()> {
+    let reply = match ask(authority, stream, about).await? {
+        Err(refused) => refused,
+        Ok(approval) => {
+            let by = approval.surface.to_string();
+            match authority.broker.record_left_behind(content, &by).await {
+                Ok(()) => done("Accepted; it is in force now."),
+                Err(reason) => failed(exit::FAILED, reason.advice()),
+            }
+        }
+    };
+    wire::write(stream, &reply).await
 }
 
 async fn put_in_force(

@@ -5,7 +5,7 @@ use super::{Authority, acts, examine, lease, timeline, wire};
 use crate::exit;
 use crate::home::Home;
 use countersign_broker::{Broker, Press};
-use countersign_model::{Effects, Words};
+use countersign_model::{Effects, Foreign, Words};
 use countersign_protocol::control::{Ask, Reply, Status, WaitingView};
 use countersign_protocol::surface::{About, Question, ToSurface};
 use std::io;
@@ -149,6 +149,23 @@ async fn connection(
         }
         Ask::ConfigDiff {} => acts::config_diff(authority),
         Ask::ConfigAccept {} => return acts::config_accept(authority, &mut stream).await,
+        Ask::AcceptLeftBehind {
+            agent,
+            folder,
+            summary,
+            diff,
+            content,
+        } => {
+            let neutral = |lines: Vec<Foreign>| lines.iter().map(Foreign::neutral).collect();
+            let about = About::LeftBehind {
+                agent,
+                folder,
+                summary: neutral(summary),
+                diff: neutral(diff),
+                content,
+            };
+            return acts::accept_left_behind(authority, &mut stream, about, content).await;
+        }
         Ask::CredentialSet { account, length } => {
             return acts::credential_set(authority, &mut stream, account, length).await;
         }

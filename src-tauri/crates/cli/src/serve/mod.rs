@@ -129,6 +129,9 @@ async fn run(opened: open::Opened, options: &Options) -> Result<ExitCode, String
         desktop::keep_running(&authority);
     }
     crate::say::started(&authority, asks_here, &notes);
+    // Runs that were cut off with the last authority, say.
+    let home = authority.home.clone();
+    tokio::task::spawn_blocking(move || crate::command::kept::recover(&home));
 
     let served = tokio::spawn(control::serve(Arc::clone(&authority), listener));
     authority.end.notified().await;

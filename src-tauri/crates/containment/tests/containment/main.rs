@@ -9,6 +9,7 @@
 )]
 
 mod commands;
+mod later;
 mod network;
 mod secrets;
 mod stage;

@@ -1,0 +1,226 @@
+//! Whether git may look at a repository without running anything of it.
+//!
+//! `git status`, which a shell's prompt runs, starts what the repository's settings
+//! name. Only settings that are known to start nothing count as harmless; whatever
+//! is not understood does not. Source: git-config(1), gitrepository-layout(5).
+
+use crate::entries::{self as tree, Entry, Tree};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+
+/// What git reads of a repository that can start a program, or lead to settings
+/// elsewhere.
+pub(crate) const PARTS: &[&str] = &["commondir", "config", "config.worktree", "hooks"];
+
+/// These parts of a repository; of `.git` that is a file or a link, that itself.
+pub(crate) fn parts(repository: &Path) -> io::Result<Tree> {
+    if !repository
+        .symlink_metadata()
+        .is_ok_and(|found| found.is_dir())
+    {
+        return tree::read(repository);
+    }
+    let mut all = Tree::new();
+    for part in PARTS {
+        for (below, entry) in tree::read(&repository.join(part))? {
+            all.insert(tree::join(Path::new(part), Path::new(&below)).into(), entry);
+        }
+    }
+    // What git puts there itself, and never starts.
+    all.retain(|path, _| Path::new(path).extension() != Some(OsStr::new("sample")));
+    Ok(all)
+}
+
+/// Whether all that is new since `was` is known to start nothing.
+pub(crate) fn is_harmless(was: &Tree, now: &Tree) -> bool {
+    now.iter().all(|(path, entry)| {
+        if was.get(path) == Some(entry) {
+            return true;
+        }
+        match entry {
+            Entry::File { content, .. } if path == "config" => {
+                let before = match was.get(path) {
+                    Some(Entry::File { content, .. }) => settings(content).unwrap_or_default(),
+                    _ => BTreeSet::new(),
+                };
+                settings(content)
+                    .is_some_and(|after| after.difference(&before).all(Setting::is_harmless))
+            }
+            // What git takes for granted without it.
+            Entry::File { content, .. } => path == "commondir" && content == b".\n",
+            Entry::Link { .. } => false,
+        }
+    })
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Setting {
+    section: String,
+    key: String,
+    value: String,
+}
+
+/// `None` when there is anything that is not understood.
+fn settings(config: &[u8]) -> Option<BTreeSet<Setting>> {
+    let mut section = String::new();
+    let mut all = BTreeSet::new();
+    for line in std::str::from_utf8(config).ok()?.lines().map(str::trim) {
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        // A line that goes on in the next, and quoting.
+        if line.contains('\\') {
+            return None;
+        }
+        if let Some(rest) = line.strip_prefix('[') {
+            let name = rest.strip_suffix(']')?;
+            section = name
+                .split([' ', '\t', '"', '.'])
+                .next()?
+                .to_ascii_lowercase();
+            if name.contains(']') {
+                return None;
+            }
+            continue;
+        }
+        let (key, value) = line.split_once('=').unwrap_or((line, "true"));
+        all.insert(Setting {
+            section: section.clone(),
+            key: key.trim().to_ascii_lowercase(),
+            value: value.trim().to_owned(),
+        });
+    }
+    Some(all)
+}
+
+impl Setting {
+    fn is_harmless(&self) -> bool {
+        let known: &[&str] = match self.section.as_str() {
+            "core" => &[
+                "abbrev",
+                "autocrlf",
+                "bare",
+                "eol",
+                "filemode",
+                "ignorecase",
+                "logallrefupdates",
+                "precomposeunicode",
+                "preloadindex",
+                "quotepath",
+                "repositoryformatversion",
+                "safecrlf",
+                "symlinks",
+                "untrackedcache",
+            ],
+            "extensions" => &["objectformat", "refstorage", "partialclone"],
+            "user" => &["name", "email"],
+            "remote" => &[
+                "url",
+                "fetch",
+                "pushurl",
+                "tagopt",
+                "prune",
+                "promisor",
+                "partialclonefilter",
+                "mirror",
+            ],
+            "branch" => &["remote", "merge", "rebase", "pushremote", "description"],
+            "submodule" => &["url", "active", "branch", "ignore", "path"],
+            "init" => &["defaultbranch"],
+            "pull" => &["rebase", "ff"],
+            "push" => &["default", "autosetupremote"],
+            "advice" | "color" => return true,
+            _ => &[],
+        };
+        // "ext::" and the like name a program.
+        known.contains(&self.key.as_str())
+            && !self.value.contains("::")
+            && !self.value.starts_with('!')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Tree {
+        let content = text.as_bytes().to_vec();
+        [(
+            "config".into(),
+            Entry::File {
+                content,
+                executable: false,
+            },
+        )]
+        .into()
+    }
+
+    #[test]
+    fn what_git_itself_writes_is_harmless() {
+        let fresh = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\
+                     \tlogallrefupdates = true\n[remote \"origin\"]\n\turl = https://host.example/x.git\n\
+                     \tfetch = +refs/heads/*:refs/remotes/origin/*\n[branch \"main\"]\n\tremote = origin\n\
+                     \tmerge = refs/heads/main\n[user]\n\tname = A\n";
+        assert!(is_harmless(&Tree::new(), &config(fresh)));
+        assert!(is_harmless(&Tree::new(), &Tree::new()));
+    }
+
+    #[test]
+    fn what_starts_a_program_or_leads_elsewhere_is_not() {
+        for bad in [
+            "[core]\n\tfsmonitor = ./x\n",
+            "[core]\n\tfsmonitor\n",
+            "[CORE]\nFsMonitor=x\n",
+            "[core]\nhooksPath = h\n",
+            "[core]\nworktree = ..\n",
+            "[include]\npath = x\n",
+            "[includeIf \"gitdir:/\"]\npath = x\n",
+            "[filter \"x\"]\nclean = x\n",
+            "[alias]\nst = !x\n",
+            "[core] fsmonitor = x\n",
+            "[core]\nbare = \\\nfalse\n",
+            "[diff \"x\"]\ntextconv = x\n",
+            "[remote \"x\"]\nurl = ext::sh -c x\n",
+            "[submodule \"x\"]\nupdate = !x\n",
+            "[credential]\nhelper = x\n",
+            "[core]\nsshCommand = x\n",
+            "[core \"x\"]\neditor = y\n",
+            "[gpg]\nprogram = x\n",
+            "[x]\n\u{0}",
+            "[extensions]\nworktreeConfig = true\n",
+            "[core]\nbare = false # \\",
+            "[remote.x]\nvcs = y",
+        ] {
+            assert!(!is_harmless(&Tree::new(), &config(bad)), "{bad}");
+        }
+        let file = |content: &[u8]| Entry::File {
+            content: content.to_vec(),
+            executable: true,
+        };
+        for (path, entry) in [
+            ("hooks/pre-commit", file(b"x")),
+            ("commondir", file(b"c\n")),
+            ("config.worktree", file(b"")),
+            ("config", Entry::Link { target: "x".into() }),
+            ("", file(b"gitdir: x\n")),
+        ] {
+            assert!(
+                !is_harmless(&Tree::new(), &[(path.into(), entry)].into()),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_there_before_may_stay() {
+        let was = config("[core]\n\tfsmonitor = true\n[filter \"lfs\"]\n\tclean = git-lfs\n");
+        assert!(is_harmless(&was, &was));
+        let more = config(
+            "[core]\n\tfsmonitor = true\n[filter \"lfs\"]\n\tclean = git-lfs\n[branch \"x\"]\nremote = o\n",
+        );
+        assert!(is_harmless(&was, &more));
+        assert!(!is_harmless(&was, &config("[core]\n\tfsmonitor = other\n")));
+    }
+}

@@ -1,0 +1,356 @@
+//! What the user's other programs would execute later is the run's own copy until
+//! somebody accepts it.
+
+use crate::stage::{PROBE, Ran, Stage, eventually};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+fn keep(stage: &Stage) -> String {
+    format!("keep={}", stage.home.join("keep").display())
+}
+
+/// Runs the script with copies of its own; and accepts what it left behind, if so.
+fn run(stage: &Stage, accept: bool, script: &str) -> Ran {
+    let mut options = vec![keep(stage)];
+    if accept {
+        options.push("accept=yes".into());
+    }
+    let ran = stage.run_with(&options, &["/bin/sh", "-ec", script]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    ran
+}
+
+/// git as the user runs it, outside.
+fn git(stage: &Stage, arguments: &[&str]) -> String {
+    let mut git = Command::new("git");
+    git.args([
+        "-c",
+        "safe.directory=*",
+        "-C",
+        stage.folder.to_str().unwrap(),
+    ])
+    .args(arguments)
+    .env_clear()
+    .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+    .env("HOME", &stage.home);
+    let output = git.output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn with_repository(stage: &Stage) {
+    git(stage, &["init", "-q", "-b", "main"]);
+    git(stage, &["config", "user.email", "a@b.example"]);
+    git(stage, &["config", "user.name", "A"]);
+    stage.write(&stage.folder.join("file"), "one\n");
+    git(stage, &["add", "file"]);
+    git(stage, &["commit", "-qm", "one"]);
+    git(stage, &["pack-refs", "--all"]);
+    give_all(stage, stage.folder.clone());
+}
+
+fn give_all(stage: &Stage, path: PathBuf) {
+    stage.give(&path);
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            give_all(stage, entry.unwrap().path());
+        }
+    }
+}
+
+/// Everything in the folder, with content, but git's objects and index.
+fn all(stage: &Stage) -> String {
+    let list = "find . -not -path './.git/objects*' -type f -not -name index -printf '%p ' -exec sha1sum {} + ; find . -type d -o -type l | sort";
+    let output = Command::new("sh")
+        .args(["-c", list])
+        .current_dir(&stage.folder)
+        .output();
+    let mut lines: Vec<String> = String::from_utf8(output.unwrap().stdout)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    lines.sort();
+    lines.join("\n")
+}
+
+#[test]
+fn git_works_in_a_run_and_its_settings_and_hooks_wait_for_a_yes() {
+    let stage = Stage::new();
+    with_repository(&stage);
+    let script = "git config core.fsmonitor ./evil; git config alias.x '!evil'; \
+         echo evil > .git/hooks/pre-commit 2>/dev/null || echo evil > $(git rev-parse --git-path hooks)/pre-commit; \
+         echo two >> file; git commit -qam two; git checkout -qb side; git branch -d main; git tag t; \
+         git pack-refs --all; git stash list; git gc -q; git worktree prune; git status -sb; git config alias.x";
+    let ran = run(&stage, false, script);
+    assert!(ran.output.contains("## side\n!evil\n"), "{ran:?}");
+    let changes: Vec<&str> = ran
+        .output
+        .lines()
+        .filter(|line| line.starts_with("change"))
+        .collect();
+    assert_eq!(
+        changes,
+        ["change .git/config", "change .git/hooks/pre-commit"]
+    );
+    // The work is there, the settings are not.
+    assert_eq!(git(&stage, &["log", "--format=%s", "side"]), "two\none\n");
+    assert_eq!(git(&stage, &["status", "-sb"]), "## side\n");
+    assert!(git(&stage, &["reflog"]).contains("commit: two"));
+    assert!(!git(&stage, &["config", "--list"]).contains("evil"));
+    for made in ["commondir", "lfs", "hooks/pre-commit"] {
+        assert!(!stage.folder.join(".git").join(made).exists(), "{made}");
+    }
+    // Still there to be looked at.
+    let kept = stage.home.join("keep/run/files/.git/hooks/pre-commit");
+    assert_eq!(std::fs::read_to_string(kept).unwrap(), "evil\n");
+}
+
+#[test]
+fn what_is_accepted_is_in_force_and_nothing_else_changed() {
+    let stage = Stage::new();
+    with_repository(&stage);
+    stage.write(&stage.folder.join(".vscode/settings.json"), "{}");
+    stage.write(&stage.folder.join(".envrc"), "old\n");
+    let ran = run(
+        &stage,
+        true,
+        "git config x.y z; echo '{1}' > .vscode/settings.json; mkdir -p .claude; echo s > .claude/settings.json; \
+         echo new > .envrc; echo '#!/bin/sh' > $(git rev-parse --git-path hooks)/post-merge",
+    );
+    assert!(!ran.output.contains("refused"), "{ran:?}");
+    assert_eq!(git(&stage, &["config", "x.y"]), "z\n");
+    for (path, content) in [
+        (".vscode/settings.json", "{1}\n"),
+        (".claude/settings.json", "s\n"),
+        (".envrc", "new\n"),
+        (".git/hooks/post-merge", "#!/bin/sh\n"),
+    ] {
+        assert_eq!(
+            std::fs::read_to_string(stage.folder.join(path)).unwrap(),
+            content,
+            "{path}"
+        );
+    }
+    for absent in [".idea", ".cursor", ".git/commondir"] {
+        assert!(!stage.folder.join(absent).exists(), "{absent}");
+    }
+}
+
+#[test]
+fn a_run_that_changes_nothing_leaves_the_folder_as_it_was() {
+    let stage = Stage::new();
+    with_repository(&stage);
+    stage.write(&stage.folder.join(".vscode/settings.json"), "{}");
+    stage.write(
+        &stage.folder.join("venv/lib/python3/site-packages/a.pth"),
+        "x",
+    );
+    let before = all(&stage);
+    let ran = run(&stage, false, "git status -s; ls -A");
+    assert!(!ran.output.contains("change"), "{ran:?}");
+    assert_eq!(all(&stage), before);
+}
+
+#[test]
+fn settings_of_editors_and_agents_wait_wherever_they_lie() {
+    let stage = Stage::new();
+    stage.write(&stage.folder.join(".vscode/tasks.json"), "mine");
+    stage.write(&stage.folder.join("sub/.idea/x.xml"), "mine");
+    stage.write(&stage.folder.join(".envrc"), "mine");
+    stage.write(
+        &stage.folder.join("venv/lib/python3/site-packages/a.pth"),
+        "mine",
+    );
+    let before = all(&stage);
+    let ran = run(
+        &stage,
+        false,
+        "echo evil > .vscode/tasks.json; rm .vscode/tasks.json; echo evil > .vscode/settings.json; \
+         echo evil > sub/.idea/x.xml; echo evil > .envrc; echo evil > .mcp.json; mkdir -p .gemini; echo evil > .gemini/settings.json; \
+         echo evil > venv/lib/python3/site-packages/a.pth; echo 'import evil' > venv/lib/python3/site-packages/b.pth; \
+         mkdir -p new/.claude; echo evil > new/.claude/settings.json; mv .vscode aside || echo held; \
+         mv sub gone; mkdir -p sub/.idea; echo evil > sub/.idea/x.xml; ln -s /etc .codex 2>/dev/null || true; \
+         echo all: > Makefile; mv sub other; mv gone sub",
+    );
+    assert!(ran.output.contains("held"), "{ran:?}");
+    assert!(ran.output.contains("built-from Makefile"), "{ran:?}");
+    for path in [
+        ".envrc",
+        ".gemini/settings.json",
+        ".mcp.json",
+        ".vscode/settings.json",
+        ".vscode/tasks.json",
+        "new/.claude/settings.json",
+        "other/.idea/x.xml",
+        "sub/.idea/x.xml",
+        "venv/lib/python3/site-packages/a.pth",
+        "venv/lib/python3/site-packages/b.pth",
+    ] {
+        assert!(
+            ran.output.contains(&format!("change {path}\n")),
+            "{path}: {ran:?}"
+        );
+    }
+    std::fs::remove_file(stage.folder.join("Makefile")).unwrap();
+    for folder in ["new", "other"] {
+        std::fs::remove_dir(stage.folder.join(folder)).unwrap();
+    }
+    assert_eq!(all(&stage), before);
+}
+
+/// The classic: settings that name a program, in a repository that the agent made.
+#[test]
+fn a_repository_that_the_run_made_starts_nothing_of_the_users() {
+    let stage = Stage::new();
+    let ran = run(
+        &stage,
+        false,
+        "evil=$(pwd)/evil.sh; printf '#!/bin/sh\\ntouch %s/pwned\\n' $(pwd) > evil.sh; chmod +x evil.sh; \
+         for at in . nested deep/er; do mkdir -p $at; git init -q $at; echo x > $at/file; git -C $at add file; \
+           git -C $at -c user.name=n -c user.email=e@x.example commit -qm m; git -C $at config core.fsmonitor $evil; \
+           cp evil.sh $at/.git/hooks/post-checkout; done; \
+         git init -q good; \
+         git init -q --bare bare; git -C bare config core.worktree ..; git -C bare config core.fsmonitor $evil; git -C bare config core.bare false; \
+         mkdir linked; cp -r nested/.git led; echo \"gitdir: $(pwd)/led\" > linked/.git; \
+         ln -s ../led led-here 2>/dev/null; mkdir by-link; ln -s ../led by-link/.git; \
+         mkdir c; cp -r good/.git c/.git; echo $(pwd)/led > c/.git/commondir",
+    );
+    for path in [
+        ".git/config",
+        ".git/hooks/post-checkout",
+        "nested/.git/config",
+        "deep/er/.git/config",
+        "bare/config",
+        "led/config",
+        "linked/.git",
+        "by-link/.git",
+        "c/.git/commondir",
+    ] {
+        assert!(
+            ran.output.contains(&format!("change {path}\n")),
+            "{path}: {ran:?}"
+        );
+    }
+    assert!(!ran.output.contains("change good"), "{ran:?}");
+    for at in [
+        "", "nested", "deep/er", "good", "bare", "linked", "by-link", "c", "led",
+    ] {
+        let at = stage.folder.join(at);
+        let _ = Command::new("git")
+            .args(["-c", "safe.directory=*", "status"])
+            .current_dir(&at)
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(!stage.folder.join("pwned").exists(), "{}", at.display());
+    }
+    // What is harmless of them works: the work is not lost.
+    assert!(git(&stage, &["log", "--format=%s"]).contains('m'));
+    assert_eq!(git(&stage, &["-C", "nested", "log", "--format=%s"]), "m\n");
+}
+
+#[test]
+fn existing_repositories_below_cannot_be_changed_and_may_be_used() {
+    let stage = Stage::new();
+    let nested = stage.folder.join("nested");
+    stage.make_folder(&nested);
+    git(&stage, &["init", "-q", "nested"]);
+    git(
+        &stage,
+        &["-C", "nested", "config", "core.sshCommand", "mine"],
+    );
+    give_all(&stage, nested);
+    let ran = run(
+        &stage,
+        false,
+        "cd nested; echo x > f; git add f; git -c user.name=n -c user.email=e@x.example commit -qm m; \
+         echo evil >> .git/config || echo held; echo evil > .git/hooks/x || echo held; cd ..; mv nested moved",
+    );
+    assert_eq!(ran.output, "held\nheld\n", "{ran:?}");
+    assert_eq!(
+        git(&stage, &["-C", "moved", "config", "core.sshCommand"]),
+        "mine\n"
+    );
+    assert_eq!(git(&stage, &["-C", "moved", "log", "--format=%s"]), "m\n");
+}
+
+#[test]
+fn a_run_that_is_cut_off_is_settled_by_whoever_looks_next() {
+    let stage = Stage::new();
+    with_repository(&stage);
+    let script = "git config core.fsmonitor evil; mkdir n; git init -q n; git -C n config core.fsmonitor evil; touch ready; sleep 60";
+    let mut launcher = stage
+        .launch(&[keep(&stage)], &["/bin/sh", "-c", script])
+        .spawn()
+        .unwrap();
+    eventually("the run has done it", || {
+        stage.folder.join("ready").exists()
+    });
+    let kept = stage.home.join("keep/run").display().to_string();
+    let settle = || {
+        let mut settle = Command::new(stage.path().join("probe"));
+        settle.args(["settle", &kept]);
+        if let Some(user) = stage.user {
+            std::os::unix::process::CommandExt::uid(&mut settle, user);
+        }
+        settle.output().unwrap()
+    };
+    assert!(!settle().status.success(), "somebody sees to it");
+    launcher.kill().unwrap();
+    launcher.wait().unwrap();
+    for _ in 0..2 {
+        let output = settle();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(
+            text, "change n/.git/config\nchange .git/config\n",
+            "{output:?}"
+        );
+    }
+    assert!(!git(&stage, &["config", "--list"]).contains("evil"));
+    assert!(!git(&stage, &["-C", "n", "config", "--list"]).contains("evil"));
+    assert!(!stage.folder.join(".git/commondir").exists());
+    let _ = PROBE;
+}
+
+#[test]
+fn settings_that_are_too_large_to_be_asked_about_are_kept_and_not_in_force() {
+    let stage = Stage::new();
+    stage.write(&stage.folder.join("file"), "");
+    run(
+        &stage,
+        true,
+        "head -c 6000000 /dev/zero > .claude/large; mkdir -p n/.claude; head -c 6000000 /dev/zero > n/.claude/large",
+    );
+    assert!(!stage.folder.join(".claude").exists());
+    assert!(stage.home.join("keep/run/files/.claude/large").exists());
+    assert!(!stage.folder.join("n/.claude").exists());
+    assert!(
+        stage
+            .folder
+            .join("n/.claude.set-aside-by-countersign/large")
+            .exists()
+    );
+}
+
+#[test]
+fn restoring_does_not_go_through_a_link_that_the_run_left() {
+    let stage = Stage::new();
+    stage.write(&stage.folder.join("sub/.idea/x.xml"), "mine");
+    stage.write(&stage.folder.join("venv/site-packages/a.pth"), "mine");
+    stage.write(&stage.home.join("elsewhere/site-packages/a.pth"), "yours");
+    let ran = run(
+        &stage,
+        true,
+        "echo evil > sub/.idea/x.xml; mv sub gone; ln -s ../elsewhere sub; mv venv old; ln -s ../elsewhere venv",
+    );
+    assert!(ran.output.contains("refused sub/.idea/x.xml"), "{ran:?}");
+    let elsewhere = stage.home.join("elsewhere");
+    assert_eq!(
+        std::fs::read_to_string(elsewhere.join("site-packages/a.pth")).unwrap(),
+        "yours"
+    );
+    assert!(!elsewhere.join(".idea").exists());
+}
