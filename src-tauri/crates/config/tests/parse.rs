@@ -195,7 +195,7 @@ stop = "Ctrl+Alt+Shift+Escape"
             ),
             (
                 "[agents.x]\nacounts = []",
-                "2:1: expected a key of [agents.x] (accounts, groups), found “acounts” (did you mean \"accounts\"?)",
+                "2:1: expected a key of [agents.x] (accounts, groups, recipe), found “acounts” (did you mean \"accounts\"?)",
             ),
             (
                 "[agents.x]\ngroups = [\"A B\"]",
