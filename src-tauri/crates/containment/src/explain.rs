@@ -28,7 +28,7 @@ pub fn explain(spec: &RunSpec) -> Result<Vec<String>, ContainmentError> {
         );
     }
     lines.push(
-        "What your other programs would execute is a copy of its own there, until you accept it at the run's end: git's settings and hooks, .envrc, .mcp.json, and the settings of editors and agents (.vscode, .idea, .claude, .cursor, .codex, .gemini, …). An .envrc or .mcp.json that was not there before, and what it makes in folders below, is there until then."
+        "What your other programs would execute is a copy of its own there, until you accept it at the run's end: git's settings and hooks, .envrc, .mcp.json, and the settings of editors and agents (.vscode, .idea, .claude, .cursor, .codex, .gemini, …). An .envrc or .mcp.json that was not there before, and what it makes in folders below, is there until then. In a repository below that was there before, `git config` does not work."
             .into(),
     );
     lines.push(
