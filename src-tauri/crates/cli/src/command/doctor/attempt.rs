@@ -262,3 +262,23 @@ fn gateway() -> Came {
         Err(error) => Came::Crossed(format!("it does not answer: {error}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_held_and_what_failed_for_another_reason_was_not_tried() {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = port.local_addr().unwrap();
+        assert!(matches!(Attempt::Connect(address).make(), Came::Crossed(_)));
+        drop(port);
+        assert_eq!(Attempt::Connect(address).make(), Came::Held);
+        assert_eq!(Attempt::See("/nowhere".into()).make(), Came::Held);
+        // No name can be that long, so nothing was looked at.
+        let unfit = PathBuf::from(format!("/{}", "x".repeat(5000)));
+        for attempt in [Attempt::See(unfit.clone()), Attempt::Socket(unfit)] {
+            assert!(matches!(attempt.make(), Came::Untried(_)), "{attempt:?}");
+        }
+    }
+}
