@@ -62,6 +62,8 @@ wrong('two', tcp(), tcp())
 # Hosts' ports and a name server belong into a network of the run's own.
 wrong('hosts', tcp(), tcp('0.0.0.0'))
 wrong('many', *[tcp('0.0.0.0') for _ in range(40)])
+# It calls its run contained, and the port lies in the machine's network.
+wrong('lied', tcp())
 # What is refused is closed: its other end sees that.
 ours, theirs = socket.socketpair()
 lease = begin()
@@ -84,8 +86,8 @@ print('runless', hear(lease)['reply'], flush=True)
 # One that says nothing further holds nothing up.
 silent = begin()
 say(silent, ask='listening')
-# This one calls its run contained, and its port lies in the machine's network.
-lease = begin()
+# This one's port lies in the machine's network, as it says.
+lease = begin(contained=False)
 port = tcp()
 hand(lease, port)
 number = port.getsockname()[1]
@@ -191,6 +193,7 @@ fn a_launcher_that_hands_over_something_else_has_ended_its_run() {
         "two",
         "hosts",
         "many",
+        "lied",
         "pair",
         "closed",
         "second",
@@ -213,7 +216,7 @@ fn a_launcher_that_hands_over_something_else_has_ended_its_run() {
 
     let told = ends(&scene, &["timeline", "--json", "--limit", "900"], 0);
     let broken = told.matches("its launcher broke the protocol").count();
-    assert_eq!(broken, 11, "{told}");
+    assert_eq!(broken, 12, "{told}");
     assert_works(&scene);
 }
 

@@ -79,6 +79,8 @@ pub(crate) struct Inner {
     publishing: Mutex<()>,
     /// Something stands that the state should say, and the desk was locked.
     news: Notify,
+    /// Told when accounts or credentials change.
+    pub(crate) changes: watch::Sender<()>,
 }
 
 impl Broker {
@@ -115,6 +117,7 @@ impl Broker {
             warnings: Mutex::default(),
             publishing: Mutex::default(),
             news: Notify::new(),
+            changes: watch::Sender::new(()),
         });
         Self { inner }
     }
@@ -141,6 +144,7 @@ impl Broker {
             self.inner.desk.end_requests(ReasonCode::Changed);
             self.cut_what_changed(&force);
         }
+        self.inner.changes.send_replace(());
         self.publish();
     }
 
@@ -187,6 +191,12 @@ impl Broker {
             detail: None,
         };
         self.record(event, Durability::Full).await.map(drop)
+    }
+
+    /// Hears when accounts or credentials change.
+    #[must_use]
+    pub fn changed(&self) -> watch::Receiver<()> {
+        self.inner.changes.subscribe()
     }
 
     /// What is in force; `None` while nothing is accepted.

@@ -13,7 +13,16 @@ impl Broker {
     /// Whatever the vault says; what was known stays known.
     pub async fn learn_credentials(&self) -> Result<(), VaultError> {
         let list = self.inner.vault.list().await?;
-        *self.to_change() = list.into_iter().map(|v| (v.id.clone(), v)).collect();
+        let new = list.into_iter().map(|v| (v.id.clone(), v)).collect();
+        let changed = {
+            let mut known = self.to_change();
+            let changed = *known != new;
+            *known = new;
+            changed
+        };
+        if changed {
+            self.inner.changes.send_replace(());
+        }
         Ok(())
     }
 
@@ -42,6 +51,7 @@ impl Broker {
     ) -> Result<CredentialVersion, VaultError> {
         let version = self.inner.vault.set(id, secret).await?;
         self.to_change().insert(id.clone(), version.clone());
+        self.inner.changes.send_replace(());
         self.cut_what_used(id);
         self.record_later(Event::CredentialSet {
             credential: version.clone(),
@@ -56,6 +66,7 @@ impl Broker {
     pub async fn remove_credential(&self, id: &CredentialId) -> Result<(), VaultError> {
         let known = self.credential(id).ok_or(VaultError::NoCredential)?;
         self.to_change().remove(id);
+        self.inner.changes.send_replace(());
         self.cut_what_used(id);
         self.inner.vault.remove(id).await?;
         self.record_later(Event::CredentialRemoved { credential: known });

@@ -46,6 +46,14 @@ impl Broker {
         self.ask_at(About::Test {}, Assurance::Notification).await
     }
 
+    /// Records something that is worth a line, with foreign particulars.
+    pub fn note(&self, what: &str, detail: &str) {
+        self.record_later(Event::Noted {
+            what: what.to_owned(),
+            detail: Some(countersign_model::Foreign::new(detail)),
+        });
+    }
+
     /// The warning that stands about a topic.
     #[must_use]
     pub fn warning(&self, topic: &str) -> Option<String> {

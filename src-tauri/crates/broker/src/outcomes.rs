@@ -145,6 +145,12 @@ impl Broker {
         }
     }
 
+    /// The gateway of a run has ended by itself: what it was released and did not
+    /// settle is unknown.
+    pub fn gateway_ended(&self, run: &RunId) {
+        self.settle_as_unknown(Some(run), "the gateway ended before the reply did");
+    }
+
     /// Cuts what goes on with a credential that was replaced or removed.
     pub(crate) fn cut_what_used(&self, credential: &CredentialId) {
         for open in self.open_requests().values() {

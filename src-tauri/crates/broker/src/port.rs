@@ -10,6 +10,7 @@ use countersign_model::{
     ReasonCode, Refusal, RequestId, RunFacts, RunId, Settled,
 };
 use countersign_vault::Presented;
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io;
 use std::net::TcpStream;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// One request, put to the broker for judgement.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Submission {
     /// Its id, drawn by [`Countersigner::new_request`] when its first byte came.
     pub request: RequestId,
@@ -38,7 +39,7 @@ pub struct Submission {
 
 /// A request that the gateway refused before it could be judged. It is
 /// recorded, and the human is told once where that helps.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Rejected {
     /// Its id.
     pub request: RequestId,
@@ -66,7 +67,7 @@ pub struct AccountView {
 
 /// Where a gateway wants to be connected: the host of an account, as a request
 /// names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Destination {
     /// The account whose host it is.
     pub account: AccountId,
@@ -79,7 +80,7 @@ pub struct Destination {
 }
 
 /// Why there is no connection. Nothing was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum NotConnected {
     /// The run has no such account (any more), or the account no such host.
     #[error("The service is none of this run's accounts any more.")]

@@ -1,5 +1,7 @@
 //! `countersign`: the command, and the authority (`countersign serve`).
 
+#[cfg(target_os = "linux")]
+mod apart;
 mod cli;
 mod client;
 mod command;
@@ -21,6 +23,9 @@ fn main() -> ExitCode {
         let first = arguments.next().unwrap_or_default();
         if first == countersign_containment::init::SUBCOMMAND {
             return countersign_containment::init::main();
+        }
+        if first == apart::SUBCOMMAND {
+            return apart::main();
         }
         if first == countersign_containment::network::SUBCOMMAND {
             return countersign_containment::network::main(arguments);

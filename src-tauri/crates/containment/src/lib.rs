@@ -114,6 +114,8 @@ pub use places::FolderRefused;
 pub use running::Running;
 #[cfg(unix)]
 pub use session::harden_self;
+#[cfg(target_os = "linux")]
+pub use session::inherit_nothing;
 #[cfg(unix)]
 pub use settle::{Change, LeftBehind, settle};
 pub use spec::{Containment, ContainmentError, Exit, Limits, OwnFile, OwnFolder, RunSpec, Support};

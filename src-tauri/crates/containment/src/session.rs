@@ -82,6 +82,12 @@ pub(crate) fn enter(command: &mut Command, fence: OwnedFd) {
     }
 }
 
+/// The command inherits descriptors 0 to 2 and no other, and no session keyring.
+#[cfg(target_os = "linux")]
+pub fn inherit_nothing(command: &mut Command) {
+    inherit_only(command, &[]);
+}
+
 /// The command inherits descriptors 0 to 2 and `inherited` (at the same
 /// numbers), no other; and no session keyring.
 #[cfg(target_os = "linux")]

@@ -1,7 +1,7 @@
 //! The CA of one run: made in memory, gone with the run, and good only for the
 //! hosts of the run's accounts and sites.
 
-use countersign_broker::AccountView;
+use countersign_broker::{AccountView, Secret};
 use countersign_model::HostPattern;
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType,
@@ -12,7 +12,9 @@ use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::PrivatePkcs8KeyDer;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -77,11 +79,18 @@ pub struct RunCa {
     hosts: Vec<HostPattern>,
     issuer: Issuer<'static, SigningKey>,
     pem: String,
-    chain: rustls_pki_types::CertificateDer<'static>,
+    chain: CertificateDer<'static>,
     leaf_key: SigningKey,
     leaf_signer: Arc<dyn rustls::sign::SigningKey>,
     provider: Arc<CryptoProvider>,
     leaves: Mutex<HashMap<String, Leaf>>,
+}
+
+/// A run's CA without its key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CaParts {
+    hosts: Vec<HostPattern>,
+    pem: String,
 }
 
 impl fmt::Debug for RunCa {
@@ -99,8 +108,35 @@ impl RunCa {
     /// # Errors
     /// When the system has no randomness to give.
     pub fn new(hosts: &[HostPattern]) -> Result<Self, CaError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let key = SigningKey(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(CaError::new)?);
+        let certificate = ca_params(hosts).self_signed(&key).map_err(CaError::new)?;
+        Self::assemble(hosts, certificate.pem(), key)
+    }
+
+    /// The same CA in another process.
+    ///
+    /// # Errors
+    /// When these are not the parts of a CA.
+    pub fn from_parts(parts: &CaParts, key: &Secret) -> Result<Self, CaError> {
+        let der = PrivatePkcs8KeyDer::from(key.expose());
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ECDSA_P256_SHA256);
+        let key = SigningKey(key.map_err(CaError::new)?);
+        Self::assemble(&parts.hosts, parts.pem.clone(), key)
+    }
+
+    /// What [`RunCa::from_parts`] makes it from; the key lies in the secret.
+    #[must_use]
+    pub fn parts(&self) -> (CaParts, Secret) {
+        let parts = CaParts {
+            hosts: self.hosts.clone(),
+            pem: self.pem.clone(),
+        };
+        let key = self.issuer.key().0.serialize_der();
+        (parts, Secret::new(key))
+    }
+
+    fn assemble(hosts: &[HostPattern], pem: String, key: SigningKey) -> Result<Self, CaError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let leaf_key =
             SigningKey(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(CaError::new)?);
         let leaf_der = PrivatePkcs8KeyDer::from(leaf_key.0.serialize_der());
@@ -108,13 +144,11 @@ impl RunCa {
             .key_provider
             .load_private_key(leaf_der.into())
             .map_err(CaError::new)?;
-        let params = ca_params(hosts);
-        let certificate = params.self_signed(&key).map_err(CaError::new)?;
         Ok(Self {
             hosts: hosts.to_vec(),
-            pem: certificate.pem(),
-            chain: certificate.der().clone(),
-            issuer: Issuer::new(params, key),
+            chain: CertificateDer::from_pem_slice(pem.as_bytes()).map_err(CaError::new)?,
+            pem,
+            issuer: Issuer::new(ca_params(hosts), key),
             leaf_key,
             leaf_signer,
             provider,
@@ -260,8 +294,7 @@ mod tests {
     use super::*;
     use rustls::client::WebPkiServerVerifier;
     use rustls::client::danger::ServerCertVerifier as _;
-    use rustls_pki_types::pem::PemObject as _;
-    use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+    use rustls_pki_types::{ServerName, UnixTime};
 
     fn ca(hosts: &[&str]) -> RunCa {
         RunCa::new(

@@ -17,6 +17,11 @@ use tokio::net::TcpStream;
 pub(crate) struct Roots(OnceLock<Option<Arc<ClientConfig>>>);
 
 impl Roots {
+    /// Reads them, if nobody did.
+    pub(crate) fn read(&self) {
+        let _ = self.native();
+    }
+
     /// The system's roots, read once.
     fn native(&self) -> Option<Arc<ClientConfig>> {
         self.0

@@ -5,7 +5,7 @@
 use crate::accept::{Arrived, Source};
 use crate::head::Head;
 use crate::names::Names;
-use crate::port::{By, Ports};
+use crate::port::{By, Checked, Ports};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_broker::Secret;
@@ -68,18 +68,27 @@ pub struct Doors {
     socket: UnixListener,
     ports: Option<Ports>,
     /// `None` when they have come, or never will.
-    to_come: Option<oneshot::Receiver<Ports>>,
+    to_come: Option<oneshot::Receiver<Checked>>,
 }
 
 impl Doors {
     /// A socket, and ports that may come.
-    #[must_use]
-    pub fn new(socket: UnixListener, ports: oneshot::Receiver<Ports>) -> Self {
-        Self {
-            socket,
+    ///
+    /// # Errors
+    /// What the system says.
+    ///
+    /// # Panics
+    /// Outside of an event loop.
+    pub fn new(
+        socket: std::os::unix::net::UnixListener,
+        ports: oneshot::Receiver<Checked>,
+    ) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            socket: UnixListener::from_std(socket)?,
             ports: None,
             to_come: Some(ports),
-        }
+        })
     }
 }
 
@@ -117,10 +126,11 @@ async fn by_ports(ports: Option<&mut Ports>) -> io::Result<(std::net::TcpStream,
     }
 }
 
-async fn handed(ports: Option<&mut oneshot::Receiver<Ports>>) -> Option<Ports> {
+async fn handed(ports: Option<&mut oneshot::Receiver<Checked>>) -> Option<Ports> {
     match ports {
-        // Whoever was to hand them over may have ended.
-        Some(ports) => ports.await.ok(),
+        // Whoever was to hand them over may have ended; and a thread for them may
+        // not be had: then there are none.
+        Some(ports) => ports.await.ok()?.open().ok(),
         None => std::future::pending().await,
     }
 }

@@ -67,10 +67,10 @@ mod upstream;
 mod websocket;
 mod wire;
 
-pub use ca::{CaError, RunCa};
+pub use ca::{CaError, CaParts, RunCa};
 pub use gate::Doors;
 pub use limits::Limits;
-pub use port::Ports;
+pub use port::{Checked, Ports};
 pub use run::RunGateway;
 
 use countersign_broker::{Countersigner, Secret};
@@ -110,6 +110,11 @@ impl Gateway {
         Self::default()
     }
 
+    /// Reads the system's CAs now, for a process that cannot read files later.
+    pub fn read_roots(&self) {
+        self.roots.read();
+    }
+
     /// A gateway whose connections are dealt out to these event loops of one
     /// thread each. A connection stays on its own, and so does what is opened
     /// upstream for it: to change threads costs more than to answer a request.
@@ -121,6 +126,15 @@ impl Gateway {
                 turn: Arc::default(),
             },
             ..Self::default()
+        }
+    }
+
+    /// The same gateway on these event loops; see [`Gateway::on`].
+    #[must_use]
+    pub fn with_lanes(self, lanes: Vec<Handle>) -> Self {
+        Self {
+            lanes: Self::on(lanes).lanes,
+            ..self
         }
     }
 

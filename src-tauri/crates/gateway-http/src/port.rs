@@ -110,44 +110,6 @@ impl std::fmt::Debug for Ports {
 }
 
 impl Ports {
-    /// What a launcher handed over, if it is what it should be: a TCP socket that
-    /// listens on a loopback address, which is the proxy's; and of a contained run
-    /// also TCP sockets that listen on every address, which are its hosts' ports,
-    /// and a UDP and a TCP socket at port 53 of loopback, which are its name
-    /// server. What each is for is not said: the kernel knows.
-    ///
-    /// Only processes of `uid` are let in where the run is not contained; and
-    /// where the proxy's port lies in this process's own network, whatever the
-    /// launcher says of the run. (Whose a process of another network is cannot be
-    /// told: then it is not let in.) The other ports are not taken there at all.
-    ///
-    /// # Errors
-    /// `InvalidInput` when it is anything else; others when that cannot be told.
-    pub async fn handed_over(sockets: Vec<OwnedFd>, contained: bool, uid: u32) -> io::Result<Self> {
-        let invalid = |e| io::Error::new(io::ErrorKind::InvalidInput, e);
-        let found: Vec<Found> = sockets
-            .into_iter()
-            .map(checked)
-            .collect::<io::Result<_>>()
-            .map_err(invalid)?;
-        let elsewhere = contained && !any_is_of_this_network(&found).await?;
-        let sockets = sorted(found).map_err(invalid)?;
-        let more = sockets.questions.is_some() || sockets.listeners.len() > 1;
-        if more && !elsewhere {
-            return Err(invalid(io::Error::other(
-                "it is not of a run's own network",
-            )));
-        }
-        Self::open(
-            sockets,
-            if elsewhere {
-                Callers::Anyone
-            } else {
-                only(uid)
-            },
-        )
-    }
-
     /// A listener of this process's own, for processes of `uid`.
     ///
     /// # Errors
@@ -218,6 +180,104 @@ impl Ports {
             },
         };
         (came.stream, by)
+    }
+}
+
+/// The sockets of a run, which are what they should be.
+pub struct Checked {
+    sockets: Sockets,
+    callers: Callers,
+}
+
+impl std::fmt::Debug for Checked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Checked")
+            .field("callers", &self.callers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Checked {
+    /// What a launcher handed over, if it is what it should be: a TCP socket that
+    /// listens on a loopback address, which is the proxy's; and of a contained run
+    /// also TCP sockets that listen on every address, which are its hosts' ports,
+    /// and a UDP and a TCP socket at port 53 of loopback, which are its name
+    /// server. What each is for is not said: the kernel knows.
+    ///
+    /// Only processes of `uid` are let in where the run is not contained; and
+    /// where the proxy's port lies in this process's own network, whatever the
+    /// launcher says of the run. (Whose a process of another network is cannot be
+    /// told: then it is not let in.) The other ports are not taken there at all.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it is anything else; others when that cannot be told.
+    pub async fn handed_over(sockets: Vec<OwnedFd>, contained: bool, uid: u32) -> io::Result<Self> {
+        let invalid = |e| io::Error::new(io::ErrorKind::InvalidInput, e);
+        let found: Vec<Found> = sockets
+            .into_iter()
+            .map(checked)
+            .collect::<io::Result<_>>()
+            .map_err(invalid)?;
+        let elsewhere = contained && !any_is_of_this_network(&found).await?;
+        let sockets = sorted(found).map_err(invalid)?;
+        let more = sockets.questions.is_some() || sockets.listeners.len() > 1;
+        if more && !elsewhere {
+            return Err(invalid(io::Error::other(
+                "it is not of a run's own network",
+            )));
+        }
+        Ok(Self {
+            sockets,
+            callers: if elsewhere {
+                Callers::Anyone
+            } else {
+                only(uid)
+            },
+        })
+    }
+
+    /// Opens them.
+    ///
+    /// # Errors
+    /// When no thread can be had.
+    pub fn open(self) -> io::Result<Ports> {
+        Ports::open(self.sockets, self.callers)
+    }
+
+    /// Whether they lie in a network of the run's own, where whoever connects is
+    /// the run.
+    #[must_use]
+    pub fn is_of_own_network(&self) -> bool {
+        self.callers == Callers::Anyone
+    }
+
+    /// The sockets, for a process that opens them with [`Checked::of_own_network`];
+    /// or this again, when it takes more than the sockets to know who may connect.
+    ///
+    /// # Errors
+    /// This again.
+    pub fn into_sockets(self) -> Result<Vec<OwnedFd>, Self> {
+        if self.callers != Callers::Anyone {
+            return Err(self);
+        }
+        let Sockets {
+            listeners,
+            questions,
+        } = self.sockets;
+        let listeners = listeners.into_iter().map(|(listener, _)| listener.into());
+        Ok(listeners.chain(questions.map(OwnedFd::from)).collect())
+    }
+
+    /// Sockets of a run's own network, which were checked elsewhere.
+    ///
+    /// # Errors
+    /// When they are not what a run has.
+    pub fn of_own_network(sockets: Vec<OwnedFd>) -> io::Result<Self> {
+        let found = sockets.into_iter().map(checked);
+        Ok(Self {
+            sockets: sorted(found.collect::<io::Result<_>>()?)?,
+            callers: Callers::Anyone,
+        })
     }
 }
 

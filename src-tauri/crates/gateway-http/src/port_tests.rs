@@ -10,6 +10,10 @@ fn me() -> u32 {
     std::fs::metadata("/proc/self").unwrap().uid()
 }
 
+async fn handed_over(sockets: Vec<OwnedFd>, contained: bool, uid: u32) -> io::Result<Ports> {
+    Checked::handed_over(sockets, contained, uid).await?.open()
+}
+
 fn listener() -> Blocking {
     Blocking::bind("127.0.0.1:0").unwrap()
 }
@@ -49,7 +53,7 @@ async fn what_is_not_a_tcp_listener_on_loopback_is_not_served() {
         wrong.push(("multipath TCP", multipath));
     }
     for (what, socket) in wrong {
-        let port = Ports::handed_over(vec![socket], true, me()).await;
+        let port = handed_over(vec![socket], true, me()).await;
         assert!(port.is_err(), "{what}: {port:?}");
     }
 }
@@ -57,7 +61,7 @@ async fn what_is_not_a_tcp_listener_on_loopback_is_not_served() {
 #[tokio::test]
 async fn a_port_in_this_network_is_for_its_user_whatever_is_said_of_the_run() {
     for contained in [true, false] {
-        let port = Ports::handed_over(vec![listener().into()], contained, 7).await;
+        let port = handed_over(vec![listener().into()], contained, 7).await;
         assert_eq!(port.unwrap().callers, Callers::Only(7), "{contained}");
     }
 }
@@ -72,13 +76,13 @@ async fn in_this_network_no_port_is_taken_but_the_proxys() {
         ("a host's port too", vec![listener(), everywhere()]),
     ] {
         let sockets = sockets.into_iter().map(OwnedFd::from).collect();
-        let refused = Ports::handed_over(sockets, true, me()).await.unwrap_err();
+        let refused = handed_over(sockets, true, me()).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::InvalidInput, "{what}");
     }
     // Where the tests may have that port.
     if let Ok(questions) = UdpSocket::bind("127.0.0.1:53") {
         let sockets = vec![listener().into(), questions.into()];
-        assert!(Ports::handed_over(sockets, true, me()).await.is_err());
+        assert!(handed_over(sockets, true, me()).await.is_err());
     }
 }
 
@@ -87,9 +91,7 @@ async fn whoever_keeps_a_copy_and_makes_it_block_holds_up_nobody() {
     let socket = listener();
     let address = socket.local_addr().unwrap();
     let copy = socket.try_clone().unwrap();
-    let mut port = Ports::handed_over(vec![socket.into()], false, me())
-        .await
-        .unwrap();
+    let mut port = handed_over(vec![socket.into()], false, me()).await.unwrap();
     for blocking in [true, false, true] {
         copy.set_nonblocking(!blocking).unwrap();
         let _client = TcpStream::connect(address).await.unwrap();
@@ -112,9 +114,7 @@ async fn a_process_of_the_user_is_let_in_and_one_of_another_is_closed() {
     for (uid, admitted) in [(me(), true), (me() + 1, false)] {
         let socket = listener();
         let address = socket.local_addr().unwrap();
-        let mut port = Ports::handed_over(vec![socket.into()], false, uid)
-            .await
-            .unwrap();
+        let mut port = handed_over(vec![socket.into()], false, uid).await.unwrap();
         let mut client = TcpStream::connect(address).await.unwrap();
         let accepted = timeout(Duration::from_secs(1), port.accept()).await;
         assert_eq!(accepted.is_ok(), admitted);
@@ -130,9 +130,7 @@ async fn a_process_of_the_user_is_let_in_and_one_of_another_is_closed() {
 async fn a_connection_is_not_lost_when_nobody_waits_while_its_owner_is_looked_up() {
     let socket = listener();
     let address = socket.local_addr().unwrap();
-    let mut port = Ports::handed_over(vec![socket.into()], false, me())
-        .await
-        .unwrap();
+    let mut port = handed_over(vec![socket.into()], false, me()).await.unwrap();
     let _clients = [
         TcpStream::connect(address).await.unwrap(),
         TcpStream::connect(address).await.unwrap(),

@@ -256,7 +256,7 @@ impl fmt::Display for ReasonCode {
 }
 
 /// A request that was refused: the code, and what there is to add to it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{reason}: {detail}")]
 pub struct Refusal {
     /// The request; its id is in the timeline.

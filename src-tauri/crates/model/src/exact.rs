@@ -142,16 +142,33 @@ impl Scheme {
 }
 
 /// One header or trailer exactly as it will be sent (name in lower case).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeaderField {
     /// Lower-case name.
     pub name: String,
-    /// The value's bytes.
+    /// The value's bytes. Written as text of which each character is a byte.
+    #[serde(with = "bytes_as_text")]
     pub value: Vec<u8>,
 }
 
+/// Bytes as the characters U+0000 to U+00FF.
+mod bytes_as_text {
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        let text: String = bytes.iter().copied().map(char::from).collect();
+        to.serialize_str(&text)
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(from)?;
+        let bytes = text.chars().map(u8::try_from).collect::<Result<_, _>>();
+        bytes.map_err(|_| D::Error::custom("a character that is no byte"))
+    }
+}
+
 /// What is promised about a body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BodyCommitment {
     /// There is none.
     None,
@@ -169,7 +186,7 @@ pub enum BodyCommitment {
 
 /// The exact, normalised request that was judged and that will be sent, once.
 /// The credential itself is not in it; which credential is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExactRequest {
     /// https or http.
     pub scheme: Scheme,

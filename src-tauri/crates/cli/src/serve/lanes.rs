@@ -26,6 +26,22 @@ impl Lanes {
     /// # Errors
     /// When a thread cannot be had.
     pub(super) fn next(&self) -> io::Result<(Gateway, Handle)> {
+        let (gateway, lanes) = self.open()?;
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        // There is one at least.
+        let lane = lanes[turn % lanes.len()].clone();
+        Ok((gateway, lane))
+    }
+
+    /// All of them.
+    ///
+    /// # Errors
+    /// As [`Lanes::next`].
+    pub(super) fn all(&self) -> io::Result<Vec<Handle>> {
+        Ok(self.open()?.1)
+    }
+
+    fn open(&self) -> io::Result<(Gateway, Vec<Handle>)> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let (gateway, lanes) = match &mut *open {
             Some(open) => open,
@@ -35,9 +51,7 @@ impl Lanes {
                 open.insert((Gateway::on(lanes.clone()), lanes))
             }
         };
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        // There is one at least.
-        Ok((gateway.clone(), lanes[turn % lanes.len()].clone()))
+        Ok((gateway.clone(), lanes.clone()))
     }
 }
 

@@ -4,23 +4,25 @@
 
 use super::control::failed;
 use super::folders::Taken;
-use super::life::{End, Life, Serving};
+use super::life::{End, Life};
+use super::serving::{Serves, Serving};
 use super::{Authority, placeholders, wire};
 use crate::exit;
 use crate::home::make_private;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_broker::{Countersigner as _, Secret};
-use countersign_gateway_http::{Doors, Limits, Ports, RunCa, RunGateway};
+use countersign_gateway_http::{Checked, Ports, RunCa};
 use countersign_model::{AgentId, Foreign, ReasonCode, RunFacts, RunId, StopMeans};
 use countersign_protocol::control::{Loopback, Reply, RunBegun};
 use rustix::process::{PidfdFlags, pidfd_open};
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -94,7 +96,7 @@ struct Begun {
 
 /// Where a run's ports go.
 pub(super) struct Handing {
-    pub(super) to: oneshot::Sender<Ports>,
+    pub(super) to: oneshot::Sender<Checked>,
     /// The run's lane.
     pub(super) lane: Handle,
 }
@@ -133,10 +135,7 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         .map_err(|e| internal(&e))?;
     let socket = folder.0.join("gateway.sock");
     let (http, lane) = authority.lanes.next().map_err(|e| internal(&e))?;
-    let listener = {
-        let _there = lane.enter();
-        UnixListener::bind(&socket).map_err(|e| internal(&e))?
-    };
+    let listener = UnixListener::bind(&socket).map_err(|e| internal(&e))?;
     std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600))
         .map_err(|e| internal(&e))?;
     let ca_file = folder.0.join("ca.pem");
@@ -153,16 +152,13 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
     };
     let ca = RunCa::for_accounts(&accounts).map_err(|e| ended(&e))?;
     let ca_pem = ca.cert_pem().to_owned();
-    let ca = Arc::new(ca);
-    let gateway = gateway(authority, &run.facts.run, &ca);
     let mut loopback = None;
     let mut ports = None;
-    let serving = Serving::new(match door {
+    let serves = match door {
         None => {
             let (sender, to_come) = oneshot::channel();
             ports = Some(sender);
-            let (http, doors) = (http.clone(), Doors::new(listener, to_come));
-            lane.spawn(async move { Some(http.serve_run(doors, gateway).await) })
+            Serves::run(authority, run.facts.contained, http, ca, listener, to_come)
         }
         Some(door) => {
             std::fs::write(&ca_file, &ca_pem).map_err(|e| ended(&e))?;
@@ -172,14 +168,12 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
                 ca_file: ca_file.to_string_lossy().into_owned(),
             });
             let (token, uid) = (Secret::new(door.token.into_bytes()), nix::unistd::getuid());
-            let ports = Ports::of_user(door.listener, uid.as_raw()).map_err(|e| ended(&e))?;
-            let http = http.clone();
-            lane.spawn(async move {
-                http.serve_tcp(ports, gateway, token).await;
-                None
-            })
+            Ports::of_user(door.listener, uid.as_raw())
+                .map(|ports| Serves::loopback(http, ca, ports, token))
         }
-    });
+    };
+    let serves = serves.map_err(|e| ended(&e))?;
+    let serving = Serving::begin(serves, &lane, authority, run.facts.clone());
     let reply = Reply::RunBegun(Box::new(RunBegun {
         run: run.facts.run.clone(),
         gateway: socket.to_string_lossy().into_owned(),
@@ -209,7 +203,7 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
             .collect(),
         loopback,
     }));
-    let life = Life::new(authority, run, ca, serving, http, lane.clone());
+    let life = Life::new(authority, run, serving, lane.clone());
     Ok(Begun {
         life,
         reply,
@@ -217,20 +211,6 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         taken,
         ports: ports.map(|to| Handing { to, lane }),
     })
-}
-
-/// The gateway of a run under this id.
-pub(super) fn gateway(
-    authority: &Authority,
-    run: &RunId,
-    ca: &Arc<RunCa>,
-) -> RunGateway<countersign_broker::Broker> {
-    RunGateway {
-        run: run.clone(),
-        ca: Arc::clone(ca),
-        port: Arc::new(authority.broker.clone()),
-        limits: Limits::default(),
-    }
 }
 
 fn refused(reason: ReasonCode, agent: &AgentId) -> (u8, String) {

@@ -1,11 +1,12 @@
 //! The life of a run, from its beginning on its lease to its end, from whichever
 //! side that comes; and through the stop.
 
-use super::lease::{Handing, gateway};
+use super::lease::Handing;
+use super::serving::Serving;
 use super::{Authority, tree, wire};
 use crate::handover;
 use countersign_broker::{Held, Run};
-use countersign_gateway_http::{Doors, Gateway, Ports, RunCa};
+use countersign_gateway_http::Checked;
 use countersign_model::{ReasonCode, RunId, StopMeans};
 use countersign_protocol::control::{Ask, Reply};
 use countersign_protocol::surface::RunStanding;
@@ -19,13 +20,11 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{ReadHalf, WriteHalf};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 /// How long a launcher may take to end its run after it was told to; then it is
 /// ended, and the run with it.
 const OBEYS: Duration = Duration::from_secs(1);
-/// How long the kernel may take to close what an ended launcher held, and a
-/// gateway to end the connections of a run that has ended.
+/// How long the kernel may take to close what an ended launcher held.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// A run, as long as its lease is held. A run that was frozen goes on in it under
@@ -34,9 +33,7 @@ pub(super) struct Life {
     authority: Arc<Authority>,
     run: Arc<Run>,
     held: Option<Arc<Held>>,
-    ca: Arc<RunCa>,
     serving: Serving,
-    http: Gateway,
     lane: Handle,
 }
 
@@ -73,18 +70,14 @@ impl Life {
     pub(super) fn new(
         authority: &Arc<Authority>,
         run: Arc<Run>,
-        ca: Arc<RunCa>,
         serving: Serving,
-        http: Gateway,
         lane: Handle,
     ) -> Self {
         Self {
             authority: Arc::clone(authority),
             run,
             held: None,
-            ca,
             serving,
-            http,
             lane,
         }
     }
@@ -164,10 +157,9 @@ impl Life {
         let broker = &self.authority.broker;
         self.run = broker.begin_again(&self.run, id.clone()).await?;
         // The old one has ended, and so do its connections; its doors stay.
-        let doors = self.serving.end().await.ok_or(ReasonCode::Internal)?;
-        let (http, new) = (self.http.clone(), gateway(&self.authority, &id, &self.ca));
-        let serve = async move { Some(http.serve_run(doors, new).await) };
-        self.serving = Serving::new(self.lane.spawn(serve));
+        let serves = self.serving.end().await.ok_or(ReasonCode::Internal)?;
+        let facts = self.run.facts.clone();
+        self.serving = Serving::begin(serves, &self.lane, &self.authority, facts);
         broker.thaw(held)?;
         let _ = wire::write(write, &Reply::RunGoesOn { run: id }).await;
         Ok(())
@@ -272,32 +264,16 @@ fn not_taken(error: &io::Error) -> End {
     }
 }
 
-async fn take_ports(lease: &UnixStream, contained: bool, lane: &Handle) -> io::Result<Ports> {
+async fn take_ports(lease: &UnixStream, contained: bool, lane: &Handle) -> io::Result<Checked> {
     let sockets = handover::take(lease).await?;
     let uid = nix::unistd::getuid().as_raw();
-    lane.spawn(Ports::handed_over(sockets, contained, uid))
+    let checked = lane
+        .spawn(Checked::handed_over(sockets, contained, uid))
         .await
-        .map_err(io::Error::other)?
-}
-
-/// The task that serves a run's gateway; ended with the run. It gives the doors
-/// back, where the run has such.
-pub(super) struct Serving(JoinHandle<Option<Doors>>);
-
-impl Serving {
-    pub(super) fn new(task: JoinHandle<Option<Doors>>) -> Self {
-        Self(task)
+        .map_err(io::Error::other)??;
+    // What a launcher calls contained and is not, is not served.
+    if contained && cfg!(target_os = "linux") && !checked.is_of_own_network() {
+        return Err(io::ErrorKind::InvalidInput.into());
     }
-
-    /// The doors, once its run has ended.
-    async fn end(&mut self) -> Option<Doors> {
-        let ended = tokio::time::timeout(LAST_WORDS, &mut self.0).await;
-        ended.ok()?.ok().flatten()
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    Ok(checked)
 }

@@ -12,6 +12,7 @@ mod lease;
 mod life;
 mod open;
 mod placeholders;
+mod serving;
 mod stopping;
 mod terminal;
 mod timeline;

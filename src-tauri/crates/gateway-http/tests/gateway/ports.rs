@@ -66,7 +66,7 @@ async fn what_connected_before_the_port_was_handed_over_is_served() {
         .send(format!("GET https://{HOST}/ HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes())
         .await;
     let me = std::fs::metadata("/proc/self").unwrap().uid();
-    let port = countersign_gateway_http::Ports::handed_over(vec![listener.into()], false, me)
+    let port = countersign_gateway_http::Checked::handed_over(vec![listener.into()], false, me)
         .await
         .unwrap();
     world.port.take().unwrap().send(port).unwrap();

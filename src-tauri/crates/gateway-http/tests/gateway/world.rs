@@ -6,16 +6,16 @@ use crate::upstream::Upstream;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_broker::{AccountView, Place, Presented, Secret};
-use countersign_gateway_http::{Doors, Gateway, Limits, Ports, RunCa, RunGateway};
+use countersign_gateway_http::{Checked, Doors, Gateway, Limits, RunCa, RunGateway};
 use countersign_model::{
     Account, CredentialKind, CredentialVersion, Environment, HostPattern, Provider, RunId, Settled,
 };
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::net::UnixListener;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -33,7 +33,7 @@ pub struct World {
     pub secret: String,
     pub gateway: JoinHandle<()>,
     /// Where the run's port is handed over.
-    pub port: Option<oneshot::Sender<Ports>>,
+    pub port: Option<oneshot::Sender<Checked>>,
     _folder: tempfile::TempDir,
 }
 
@@ -157,7 +157,7 @@ impl World {
             limits,
         };
         let (port, to_come) = oneshot::channel();
-        let doors = Doors::new(listener, to_come);
+        let doors = Doors::new(listener, to_come).unwrap();
         let serve = async move {
             Gateway::on(lanes()).serve_run(doors, run).await;
         };
@@ -179,7 +179,7 @@ impl World {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let me = std::fs::metadata("/proc/self").unwrap().uid();
-        let port = Ports::handed_over(vec![listener.into()], false, me)
+        let port = Checked::handed_over(vec![listener.into()], false, me)
             .await
             .unwrap();
         self.port.take().unwrap().send(port).unwrap();
