@@ -1,6 +1,7 @@
 //! The way to the real host, over verified TLS. The connection itself is made by
 //! the broker: to the hosts of the run's accounts, and to nobody else.
 
+use crate::abrupt::Abrupt;
 use crate::upstream::{Failed, To};
 use crate::wire::Io;
 use countersign_broker::{Countersigner, Destination, NotConnected};
@@ -76,7 +77,6 @@ impl Dialler {
     ) -> Result<Dialled, Failed> {
         let To { route, .. } = to;
         let tcp = connect(to).await?;
-        let _ = tcp.set_nodelay(true);
         if route.scheme == Scheme::Http {
             return Ok(Dialled {
                 io: Box::new(tcp),
@@ -130,7 +130,7 @@ impl Dialler {
     }
 }
 
-async fn connect<C: Countersigner>(to: &To<'_, C>) -> Result<TcpStream, Failed> {
+async fn connect<C: Countersigner>(to: &To<'_, C>) -> Result<Abrupt, Failed> {
     let destination = Destination {
         account: to.account.id.clone(),
         digest: to.route.account,
@@ -151,8 +151,10 @@ async fn connect<C: Countersigner>(to: &To<'_, C>) -> Result<TcpStream, Failed> 
         })
     })?;
     // It came from elsewhere.
-    let registered = tcp
-        .set_nonblocking(true)
-        .and_then(|()| TcpStream::from_std(tcp));
-    registered.map_err(|_| Failed::NotSent("The service could not be reached."))
+    let registered = || {
+        tcp.set_nonblocking(true)?;
+        tcp.set_nodelay(true)?;
+        Abrupt::new(TcpStream::from_std(tcp)?)
+    };
+    registered().map_err(|_| Failed::NotSent("The service could not be reached."))
 }

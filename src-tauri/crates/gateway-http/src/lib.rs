@@ -32,6 +32,7 @@
 //! A WebSocket is one request of unknown content (`websocket`). Every other
 //! `Upgrade` is `unsupported`, and an unasked 101 is a failed upstream.
 
+mod abrupt;
 mod accept;
 mod agent;
 mod ask;
