@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on has failed
 
 mod alone;
+mod caches;
 mod others;
 mod range;
 mod traps;

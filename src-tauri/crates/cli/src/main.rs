@@ -2,6 +2,7 @@
 
 #[cfg(target_os = "linux")]
 mod apart;
+mod caches;
 mod cli;
 mod client;
 mod command;

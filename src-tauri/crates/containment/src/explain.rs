@@ -53,11 +53,23 @@ pub fn explain(spec: &RunSpec) -> Result<Vec<String>, ContainmentError> {
     for path in &spec.read_only {
         lines.push(format!("It reads {}.", places.readable(path)?.display()));
     }
+    for cache in places.caches_in(&folder) {
+        lines.push(format!(
+            "It reads {}: a cache of yours, which it cannot change.",
+            cache.display()
+        ));
+    }
+    for own in &spec.own {
+        lines.push(format!(
+            "It reads and writes ~/{}, which is the agent's own: it lies in {}, is there in its next run, and nobody else's programs look into it.",
+            own.below_home.display(),
+            own.kept.display()
+        ));
+    }
     lines.extend([
         format!(
-            "Its home folder {} is empty{}, and is gone when the run ends.",
-            owner.home.display(),
-            kept(spec)
+            "Its home folder {} is empty but for that, and what else it writes there is gone when the run ends.",
+            owner.home.display()
         ),
         "It sees none of your keys, tokens, keyrings, browser profiles or histories, and nothing of Countersign's."
             .to_owned(),
@@ -77,22 +89,6 @@ pub fn explain(spec: &RunSpec) -> Result<Vec<String>, ContainmentError> {
         "Stopping it kills every process it has started, at once.".to_owned(),
     ]);
     Ok(lines)
-}
-
-/// What of the home folder is not.
-fn kept(spec: &RunSpec) -> String {
-    let names: Vec<String> = spec
-        .own
-        .iter()
-        .map(|own| format!("~/{}", own.below_home.display()))
-        .collect();
-    if names.is_empty() {
-        return String::new();
-    }
-    format!(
-        " but for {}, which is the agent's own and kept for its next run",
-        names.join(", ")
-    )
 }
 
 /// What a run stands behind on this machine.

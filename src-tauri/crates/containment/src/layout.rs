@@ -299,6 +299,9 @@ impl Layout {
         for (seen, real) in &plan.places.tool_chains {
             self.bind("--ro-bind", real, seen);
         }
+        for cache in plan.places.caches_in(plan.folder) {
+            self.show(cache);
+        }
         let repository = match plan.later {
             Some(_) => Repository::default(),
             None => Repository::of(plan.folder),

@@ -67,6 +67,22 @@ const TOOL_CHAINS: &[&str] = &[
     ".sdkman/candidates", ".npm-global/bin", ".npm-global/lib", ".opencode/bin", ".ghcup/bin", ".juliaup",
 ];
 
+/// Below a home folder: caches, from which the user's own programs take what they
+/// run. A run has its agent's own instead.
+#[rustfmt::skip]
+const CACHES: &[&str] = &[
+    ".cache", ".npm", ".cargo/registry", ".cargo/git", "go/pkg", ".m2/repository", ".gradle", ".ivy2",
+    ".yarn", ".bun/install/cache", ".nuget/packages", ".gem", ".bundle/cache",
+];
+
+/// Variables of the caller that name such a cache elsewhere.
+#[rustfmt::skip]
+const CACHE_BY_VARIABLE: &[&str] = &[
+    "XDG_CACHE_HOME", "CARGO_HOME", "GOMODCACHE", "GOCACHE", "GRADLE_USER_HOME", "PIP_CACHE_DIR",
+    "UV_CACHE_DIR", "NPM_CONFIG_CACHE", "npm_config_cache", "YARN_CACHE_FOLDER", "YARN_GLOBAL_FOLDER",
+    "BUN_INSTALL_CACHE_DIR", "NUGET_PACKAGES",
+];
+
 /// Why a folder may not be shown to a run.
 #[derive(Debug, Error)]
 pub enum FolderRefused {
@@ -107,6 +123,14 @@ pub enum FolderRefused {
         path: PathBuf,
         /// The tool chain.
         tools: PathBuf,
+    },
+    /// It lies in a cache: what is written there, the user's programs run later.
+    #[error("{} is inside {}, a cache from which your own programs take what they run", path.display(), cache.display())]
+    Cache {
+        /// With symbolic links resolved.
+        path: PathBuf,
+        /// The cache.
+        cache: PathBuf,
     },
 }
 
@@ -164,6 +188,8 @@ pub(crate) struct Places {
     pub(crate) secret: Vec<PathBuf>,
     /// Where a tool chain appears, and where it really is.
     pub(crate) tool_chains: Vec<(PathBuf, PathBuf)>,
+    /// Caches that are there, where they really are.
+    caches: Vec<PathBuf>,
     homes: Vec<PathBuf>,
 }
 
@@ -202,9 +228,22 @@ impl Places {
             .filter_map(|seen| Some((seen.clone(), seen.canonicalize().ok()?)))
             .filter(|(_, real)| !overlaps(real, &secret))
             .collect();
+        let below = owner.homes.iter().flat_map(|home| {
+            let place = move |name: &&str| home.join(name);
+            CACHES.iter().map(place)
+        });
+        let named = CACHE_BY_VARIABLE.iter().filter_map(|name| variable(name));
+        let caches = below
+            .chain(named.map(PathBuf::from))
+            .filter(|path| path.is_absolute())
+            .filter_map(|path| path.canonicalize().ok())
+            // One that is or holds a home would refuse everything.
+            .filter(|path| !owner.homes.iter().any(|home| home.starts_with(path)))
+            .collect();
         Self {
             secret,
             tool_chains,
+            caches,
             homes: owner.homes.clone(),
         }
     }
@@ -218,7 +257,17 @@ impl Places {
                 return Err(FolderRefused::ToolChain { path, tools });
             }
         }
+        if let Some(cache) = self.caches.iter().find(|cache| path.starts_with(cache)) {
+            let cache = cache.clone();
+            return Err(FolderRefused::Cache { path, cache });
+        }
         Ok(path)
+    }
+
+    /// The user's caches that lie in a working folder: not to be written to.
+    pub(crate) fn caches_in(&self, folder: &Path) -> impl Iterator<Item = &Path> {
+        let inside = move |cache: &&PathBuf| cache.starts_with(folder);
+        self.caches.iter().filter(inside).map(PathBuf::as_path)
     }
 
     /// The path with symbolic links resolved, if a run may read there.
@@ -372,5 +421,24 @@ mod tests {
             .working_folder(&owner.home.join(".cargo/bin"))
             .unwrap_err();
         assert!(matches!(tools, FolderRefused::ToolChain { .. }), "{tools}");
+    }
+
+    #[test]
+    fn a_folder_in_a_cache_is_refused_and_a_cache_in_a_folder_is_known() {
+        let (_root, owner) = setting();
+        for folder in [".cache/pip", "go/pkg/mod", "go/src", "elsewhere"] {
+            std::fs::create_dir_all(owner.home.join(folder)).unwrap();
+        }
+        let elsewhere = owner.home.join("elsewhere");
+        let variable = |name: &str| (name == "CARGO_HOME").then(|| elsewhere.clone().into());
+        let places = Places::of(&owner, variable, &[]);
+        for folder in [".cache/pip", "go/pkg/mod", "elsewhere"] {
+            let refused = places.working_folder(&owner.home.join(folder)).unwrap_err();
+            assert!(matches!(refused, FolderRefused::Cache { .. }), "{refused}");
+        }
+        let go = places.working_folder(&owner.home.join("go")).unwrap();
+        assert!(places.caches_in(&go).eq([owner.home.join("go/pkg")]));
+        let source = owner.home.join("go/src");
+        assert_eq!(places.caches_in(&source).count(), 0);
     }
 }

@@ -3,12 +3,14 @@
 
 use super::ask::home;
 use super::{propose, wrap};
+use crate::caches;
 use crate::cli::Run;
 use crate::client::{Client, Failure};
 use crate::exit;
 use crate::handover;
 use crate::recipe;
 use crate::say;
+use crate::serve::accepted;
 use countersign_containment::{
     Exit, FreezerKind, Group, HandOver, HandedOver, Limits, OwnFile, ProcessTree, RunSpec, Running,
     Support, explain, platform, uncontained,
@@ -41,7 +43,7 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
         std::env::current_dir().map_err(|e| Failure::new(format!("The working folder: {e}")))?;
     let agent = agent_of(&wanted)?;
     if wanted.explain {
-        return explain_only(wanted, folder);
+        return explain_only(&agent, wanted, folder);
     }
     if !wanted.uncontained && !wanted.loopback {
         // Before anything is begun: what cannot be contained is not run.
@@ -94,8 +96,8 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
     say::without_credential(&begun.without_credential);
     let mut spec = spec(wanted.argv, folder, &begun)?;
     spec.group = group;
-    if let (Some(recipe), false) = (begun.recipe, wanted.uncontained) {
-        by_recipe(recipe, Path::new(&begun.kept), &mut spec)?;
+    if !wanted.uncontained {
+        what_it_keeps(begun.recipe, Path::new(&begun.kept), &mut spec)?;
     }
     let keep = if wanted.uncontained {
         None
@@ -262,18 +264,24 @@ fn laid(name: &str) -> PathBuf {
     Path::new("/run/countersign").join(name)
 }
 
-/// What the agent keeps, its settings, and their variables. A variable that
-/// stands in place of a credential stays.
-fn by_recipe(recipe: Recipe, kept: &Path, spec: &mut RunSpec) -> Result<(), Failure> {
-    let home = std::env::home_dir()
-        .and_then(|home| home.canonicalize().ok())
-        .ok_or_else(|| Failure::new("There is no home folder."))?;
-    let laid = recipe::lay_out(recipe::facts(recipe), kept, &home).map_err(|e| {
+/// What the agent keeps between its runs: its caches, and by its recipe its
+/// settings; and their variables. A variable that stands in place of a credential
+/// stays.
+fn what_it_keeps(recipe: Option<Recipe>, kept: &Path, spec: &mut RunSpec) -> Result<(), Failure> {
+    let home = users_home()?;
+    let failed = |e: &dyn std::fmt::Display| {
         Failure::new(format!(
             "What the agent keeps between its runs ({}): {e}",
             kept.display()
         ))
-    })?;
+    };
+    spec.own
+        .extend(caches::lay_out(kept).map_err(|e| failed(&e))?);
+    spec.placeholders.splice(0..0, caches::variables(&home));
+    let Some(recipe) = recipe else {
+        return Ok(());
+    };
+    let laid = recipe::lay_out(recipe::facts(recipe), kept, &home).map_err(|e| failed(&e))?;
     if !laid.taken_over.is_empty() {
         say::taken_over(&laid.taken_over);
     }
@@ -283,7 +291,13 @@ fn by_recipe(recipe: Recipe, kept: &Path, spec: &mut RunSpec) -> Result<(), Fail
     Ok(())
 }
 
-fn explain_only(wanted: Run, folder: PathBuf) -> Result<ExitCode, Failure> {
+fn users_home() -> Result<PathBuf, Failure> {
+    std::env::home_dir()
+        .and_then(|home| home.canonicalize().ok())
+        .ok_or_else(|| Failure::new("There is no home folder."))
+}
+
+fn explain_only(agent: &AgentId, wanted: Run, folder: PathBuf) -> Result<ExitCode, Failure> {
     let home = home()?;
     let begun = RunBegun {
         run: countersign_model::RunId::from_random([0; 8]),
@@ -306,9 +320,15 @@ fn explain_only(wanted: Run, folder: PathBuf) -> Result<ExitCode, Failure> {
             .collect(),
         loopback: None,
     };
-    let lines =
-        explain(&spec(wanted.argv, folder, &begun)?).map_err(|e| Failure::new(e.to_string()))?;
-    for line in lines {
+    let kept = home.kept(agent);
+    let mut spec = spec(wanted.argv, folder, &begun)?;
+    spec.own.extend(caches::folders(&kept));
+    let known = accepted::unsealed(&home).and_then(|all| all.config.agents.get(agent).cloned());
+    if let Some(recipe) = known.and_then(|known| known.recipe) {
+        let folders = recipe::folders(recipe::facts(recipe), &kept);
+        spec.own.extend(folders);
+    }
+    for line in explain(&spec).map_err(|e| Failure::new(e.to_string()))? {
         say::line(&line);
     }
     Ok(ExitCode::SUCCESS)

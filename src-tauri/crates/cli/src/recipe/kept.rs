@@ -18,13 +18,25 @@ pub(crate) struct Kept {
     pub(crate) taken_over: Vec<String>,
 }
 
+/// The folders as a run has them; they may not be there yet.
+pub(crate) fn folders(facts: &Facts, kept: &Path) -> Vec<OwnFolder> {
+    let own = |folder: &Folder| OwnFolder {
+        kept: kept.join(folder.place),
+        below_home: folder.place.into(),
+    };
+    facts.folders.iter().map(own).collect()
+}
+
 /// Lays everything out; what is there already stays as it is. `kept` is the
 /// folder of what this agent keeps, `home` the user's home folder.
 ///
 /// Nothing is ever written to a folder that an agent could have written to: what
 /// it made there (a link, say) would decide where that goes.
 pub(crate) fn lay_out(facts: &Facts, kept: &Path, home: &Path) -> io::Result<Kept> {
-    let mut all = Kept::default();
+    let mut all = Kept {
+        own: folders(facts, kept),
+        ..Kept::default()
+    };
     for folder in facts.folders {
         let place = kept.join(folder.place);
         if !is_there(&place)? {
@@ -34,10 +46,6 @@ pub(crate) fn lay_out(facts: &Facts, kept: &Path, home: &Path) -> io::Result<Kep
                 .map(|name| format!("~/{}/{name}", folder.place));
             all.taken_over.extend(named);
         }
-        all.own.push(OwnFolder {
-            kept: place,
-            below_home: folder.place.into(),
-        });
     }
     all.files = facts
         .files

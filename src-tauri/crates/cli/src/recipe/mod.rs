@@ -8,7 +8,7 @@
 mod kept;
 mod seed;
 
-pub(crate) use kept::lay_out;
+pub(crate) use kept::{folders, lay_out};
 
 use countersign_model::Recipe;
 

@@ -3,7 +3,7 @@
 use super::{Options, accepted};
 use crate::home::{Home, write_whole};
 use countersign_broker::{Broker, EmergencyStop, Parts, Press, SystemClock};
-use countersign_config::{Accepted, VaultChoice};
+use countersign_config::VaultChoice;
 use countersign_ledger::{Ledger, LedgerError, OpenOptions, Opening};
 use countersign_model::{AgentId, Digest, Event, InstallId, StopTrigger};
 use countersign_vault::{Backend, Purpose, Secret, Vault, VaultError, VaultOptions};
@@ -240,16 +240,8 @@ fn open_vault(home: &Home, install: &InstallId, options: &Options) -> Result<Vau
 }
 
 fn vault_choice(home: &Home) -> VaultChoice {
-    #[derive(serde::Deserialize)]
-    struct Unsealed {
-        accepted: Accepted,
-    }
-    let accepted = std::fs::read(home.accepted())
-        .ok()
-        .and_then(|bytes| serde_json::from_slice::<Unsealed>(&bytes).ok())
-        .and_then(|u| accepted::check(&u.accepted.files).ok());
     let chosen_at = |checked: accepted::Checked| checked.config.vault;
-    accepted
+    accepted::unsealed(home)
         .map(chosen_at)
         .filter(|choice| *choice == VaultChoice::File)
         .or_else(|| accepted::read_disk(home).ok().map(chosen_at))

@@ -354,3 +354,15 @@ fn signals_end_at_the_edge_of_a_run() {
     let ran = stage.shell("kill -0 1 && echo reached; sleep 5 & kill $! && wait $!; echo $?");
     assert_eq!(ran.output, format!("{}\n", 128 + libc::SIGTERM), "{ran:?}");
 }
+
+#[test]
+fn a_cache_of_the_users_in_the_working_folder_can_be_read_and_not_changed() {
+    let mut stage = Stage::new();
+    stage.folder = stage.home.join("go");
+    stage.write(&stage.home.join("go/pkg/mod/fetched"), "theirs");
+    stage.write(&stage.home.join("go/src/main.go"), "package main");
+    let ran = stage.shell(
+        "cat pkg/mod/fetched; echo mine > pkg/mod/fetched || echo kept; mv pkg aside || echo stays; echo x > src/new && echo works",
+    );
+    assert_eq!(ran.output, "theirskept\nstays\nworks\n", "{ran:?}");
+}
