@@ -4,15 +4,16 @@
 //! rules let it go alone under a budget. What a request makes the *provider* do
 //! elsewhere is more than that, and an inspector looks for it.
 
+mod tools;
+
 use crate::body::Fault;
 use crate::inspect::Inspector;
-use crate::judgement::{Facts, Judgement, fx, get};
+use crate::judgement::{Facts, Judgement, fx};
 use crate::smuggled::own_credential;
 use crate::table::{Habits, Table};
 use crate::words::join;
 use countersign_model::Effect::Exec;
 use countersign_model::Words;
-use serde_json::{Map, Value};
 
 /// The operations of each provider.
 pub(crate) static ANTHROPIC: Table =
@@ -44,54 +45,17 @@ fn screen(facts: &Facts<'_>, judgement: &mut Judgement) {
     }
 }
 
-/// Servers of tools that the provider would call by itself, at addresses and
-/// with words of the agent's choosing: `mcp_servers` (Anthropic), a tool of type
-/// `mcp` (OpenAI), `mcpServers` (Google).
+/// Raises what has the provider do more than answer.
 fn request(facts: &Facts<'_>, judgement: &mut Judgement) -> Result<(), Fault> {
-    let body = facts.object()?;
-    if calls_others(body) {
+    if tools::do_more(facts.object()?) {
         judgement.raise(fx(&[Exec]), "model-request");
         judgement.words = join(
             std::mem::take(&mut judgement.words),
             "; ",
-            &Words::new("its provider calls other servers for it, unseen here"),
+            &Words::new(
+                "its provider does more than answer, unseen here (tools of its own, other servers, or something stored there)",
+            ),
         );
     }
     Ok(())
-}
-
-fn calls_others(body: &Map<String, Value>) -> bool {
-    let is_filled = |value: &Value| match value {
-        Value::Array(items) => !items.is_empty(),
-        Value::Null => false,
-        _ => true,
-    };
-    let is_remote = |tool: &Value| {
-        let tool = tool.as_object();
-        let kind = tool.and_then(|t| t.get("type")).and_then(Value::as_str);
-        kind.is_some_and(|kind| kind.eq_ignore_ascii_case("mcp"))
-            || tool.is_some_and(|t| get(t, "mcpServers").is_some_and(is_filled))
-    };
-    // OpenAI takes tools among what is said, too, and groups of tools.
-    let said = ["input", "messages"]
-        .into_iter()
-        .filter_map(|name| get(body, name));
-    let among = said
-        .filter_map(Value::as_array)
-        .flatten()
-        .filter_map(tools_of);
-    let all: Vec<&Value> = body
-        .get("tools")
-        .and_then(Value::as_array)
-        .into_iter()
-        .chain(among)
-        .flatten()
-        .collect();
-    let grouped = all.iter().filter_map(|tool| tools_of(tool)).flatten();
-    get(body, "mcpServers").is_some_and(is_filled)
-        || all.iter().copied().chain(grouped).any(is_remote)
-}
-
-fn tools_of(item: &Value) -> Option<&Vec<Value>> {
-    item.get("tools")?.as_array()
 }

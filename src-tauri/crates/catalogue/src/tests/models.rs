@@ -31,40 +31,86 @@ fn asking_a_model_costs_money_and_does_nothing_else() {
 }
 
 #[test]
-fn a_model_that_would_call_other_servers_is_more_than_asking() {
+fn a_provider_that_would_do_more_than_answer_is_more_than_asking() {
+    let responses = [
+        r#"{"model":"m","tools":[{"type":"mcp","server_url":"https://elsewhere.example"}]}"#,
+        r#"{"input":[{"type":"additional_tools","tools":[{"type":"namespace","tools":[{"type":"mcp"}]}]}]}"#,
+        r#"{"tools":[{"tools":[{"tools":[{"tools":[{"type":"mcp"}]}]}]}]}"#,
+        r#"{"tools":[{"type":"shell","environment":{"type":"container_auto"}}]}"#,
+        r#"{"tools":[{"type":"code_interpreter","container":{"type":"auto"}}]}"#,
+        r#"{"tools":[{"type":"file_search","vector_store_ids":["v"]}]}"#,
+        r#"{"tools":[{"type":"function"},{"type":"not-known-here"}]}"#,
+        r#"{"tools":[{"type":["function"]}]}"#,
+        r#"{"tools":{"type":"mcp"}}"#,
+        r#"{"prompt":{"id":"stored"}}"#,
+        r#"{"background":true}"#,
+        r#"{"background":"true"}"#,
+        r#"{"conversation":"c"}"#,
+    ];
+    let messages = [
+        r#"{"model":"m","mcp_servers":[{"url":"https://elsewhere.example"}]}"#,
+        r#"{"model":"m","container":{"skills":[{"type":"custom","skill_id":"s"}]}}"#,
+        r#"{"tools":[{"name":"x","mcp_server_name":"y"}]}"#,
+    ];
+    let generate = [
+        r#"{"tools":[{"mcpServers":[{"name":"x"}]}]}"#,
+        r#"{"tools":{"mcpServers":[{"name":"x"}]}}"#,
+        r#"{"tools":[{"fileSearch":{"fileSearchStoreNames":["s"]}}]}"#,
+        r#"{"tools":["mcp"]}"#,
+    ];
+    let plugins = [r#"{"plugins":[{"id":"x"}]}"#, r#"{"preset":"p"}"#];
+    for (provider, line, bodies) in [
+        ("openai", "POST /v1/responses", &responses[..]),
+        ("anthropic", "POST /v1/messages", &messages[..]),
+        (
+            "google-ai",
+            "POST /v1beta/models/m:generateContent",
+            &generate[..],
+        ),
+        ("openrouter", "POST /api/v1/chat/completions", &plugins[..]),
+    ] {
+        for body in bodies {
+            let request = draft(provider, line).json(body);
+            assert_eq!(request.effects(), "spend,exec", "{provider} {body}");
+            assert!(request.words().contains("does more than answer"), "{body}");
+        }
+        let unread = draft(provider, line).with_body(BodyView::TooLarge { length: None });
+        assert!(unread.effects.has(countersign_model::Effect::Exec));
+    }
+}
+
+#[test]
+fn tools_that_the_client_carries_out_are_no_more_than_asking() {
     for (provider, line, body) in [
         (
             "anthropic",
             "POST /v1/messages",
-            r#"{"model":"m","mcp_servers":[{"url":"https://elsewhere.example"}]}"#,
+            r#"{"mcp_servers":[],"tools":[{"name":"Bash","description":"d","input_schema":{"type":"object"},"cache_control":{"type":"ephemeral"}},
+                {"type":"web_search_20250305","name":"web_search","max_uses":8},{"type":"bash_20250124","name":"bash"}]}"#,
         ),
         (
             "openai",
             "POST /v1/responses",
-            r#"{"model":"m","tools":[{"type":"mcp","server_url":"https://elsewhere.example"}]}"#,
+            r#"{"background":false,"tools":[{"type":"function","name":"x","parameters":{}},{"type":"custom","name":"apply_patch"},
+                {"type":"local_shell"},{"type":"web_search"},{"type":"namespace","name":"n","tools":[{"type":"function","name":"y"}]}]}"#,
         ),
         (
             "openai",
-            "POST /v1/responses",
-            r#"{"input":[{"type":"additional_tools","tools":[{"type":"namespace","tools":[{"type":"mcp"}]}]}]}"#,
+            "POST /v1/completions",
+            r#"{"prompt":"plain words"}"#,
         ),
         (
             "google-ai",
             "POST /v1beta/models/m:generateContent",
-            r#"{"tools":[{"mcpServers":[{"name":"x"}]}]}"#,
+            r#"{"tools":[{"functionDeclarations":[{"name":"f"}]},{"googleSearch":{}},{"urlContext":{}}]}"#,
         ),
     ] {
-        let request = draft(provider, line).json(body);
-        assert_eq!(request.effects(), "spend,exec", "{provider}");
-        assert!(
-            request.words().contains("calls other servers"),
-            "{provider}"
+        assert_eq!(
+            draft(provider, line).json(body).effects(),
+            "spend",
+            "{provider} {body}"
         );
-        let unread = draft(provider, line).with_body(BodyView::TooLarge { length: None });
-        assert!(unread.effects.has(countersign_model::Effect::Exec));
     }
-    let none = draft("anthropic", "POST /v1/messages").json(r#"{"mcp_servers":[],"tools":[]}"#);
-    assert_eq!(none.effects(), "spend");
 }
 
 #[test]
