@@ -87,6 +87,8 @@ fn a_gateway_that_ends_ends_its_requests_and_another_takes_its_place() {
             "{number} is {to}"
         );
     }
+    let score = fs::read_to_string(format!("/proc/{gateway}/oom_score_adj")).unwrap();
+    assert_eq!(score.trim(), "500");
     let environment = fs::read(format!("/proc/{gateway}/environ")).unwrap();
     assert!(environment.is_empty(), "{environment:?}");
 
@@ -139,4 +141,21 @@ fn a_question_goes_with_the_gateway_that_asked_it() {
     assert_eq!(scene.mailbox.trashed(), 0);
     let timeline = said(&scene.countersign(&["timeline"]).unwrap());
     assert!(!timeline.contains("approved"), "{timeline}");
+}
+
+#[test]
+fn a_gateway_does_not_outlive_its_authority_even_where_it_does_not_listen() {
+    let mut scene = Scene::start(20).unwrap();
+    let run = scene.run(&["sleep", "600"]).unwrap();
+    let authority = scene.authority.pid();
+    let gateway = soon("there is a gateway", || {
+        gateways(authority).first().copied()
+    });
+    kill(Pid::from_raw(gateway), Signal::SIGSTOP).unwrap();
+    scene.authority.kill().unwrap();
+    soon("it is gone", || {
+        let state = field(gateway, "State:");
+        (state.is_empty() || state.starts_with('Z')).then_some(())
+    });
+    assert!(!run.wait_with_output().unwrap().status.success());
 }

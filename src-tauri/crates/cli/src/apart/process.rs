@@ -18,6 +18,9 @@ use tokio::sync::oneshot;
 /// The first argument by which this program knows that it is a run's gateway.
 pub(crate) const SUBCOMMAND: &str = "gateway-of-a-run";
 
+/// Source: `proc_pid_oom_score_adj(5)`.
+const OOM_SCORE: &str = "500";
+
 /// Serves one run until the authority ends it, or has ended.
 pub(crate) fn main() -> ExitCode {
     match serve() {
@@ -30,6 +33,10 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn serve() -> io::Result<()> {
+    // Without the authority it is not to be, whatever it has become by then.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    // Where memory runs out it goes before the authority, and after the run.
+    let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     countersign_vault::harden_process()?;
     let control = io::stdin().as_fd().try_clone_to_owned()?;
     let Some((
