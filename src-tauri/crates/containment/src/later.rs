@@ -190,6 +190,11 @@ pub(crate) struct Mounts {
     pub(crate) files: Vec<(PathBuf, Vec<u8>)>,
 }
 
+/// Whether it is a folder, and no link to one.
+fn is_real_folder(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_dir())
+}
+
 pub(crate) fn identity(path: &Path) -> Option<(u64, u64)> {
     let found = path.symlink_metadata().ok()?;
     Some((found.dev(), found.ino()))
@@ -353,9 +358,11 @@ impl Work<'_> {
         }
         // A mount point cannot be renamed aside.
         self.mounts.copies.push((git.clone(), git.clone()));
-        let is_whole = ["objects", "refs", "HEAD"]
-            .iter()
-            .all(|part| git.join(part).exists());
+        // Whatever is bound is bound from where a link leads to, outside of the run:
+        // an earlier one may have left a link to the home folder here.
+        let is_whole = git.join("HEAD").exists()
+            && is_real_folder(&git.join("objects"))
+            && is_real_folder(&git.join("refs"));
         let leads = std::fs::read(git.join(COMMONDIR)).ok();
         let is_common = is_whole && leads.as_deref().is_none_or(|content| content == HERE);
         self.make_folder(git.join("hooks"));
@@ -408,7 +415,9 @@ impl Work<'_> {
             let real = git.join(part);
             if number < 3 {
                 self.make_folder(real.clone());
-            } else if !real.is_dir() {
+            }
+            let is_made = self.make.iter().any(|(made, _)| *made == real);
+            if !is_made && !is_real_folder(&real) {
                 continue;
             }
             std::fs::create_dir(common.join(part))?;

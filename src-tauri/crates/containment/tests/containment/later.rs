@@ -336,6 +336,38 @@ fn settings_that_are_too_large_to_be_asked_about_are_kept_and_not_in_force() {
 }
 
 #[test]
+fn a_link_that_a_run_left_in_the_repository_shows_the_next_run_nothing() {
+    let stage = Stage::new();
+    with_repository(&stage);
+    stage.write(&stage.home.join(".ssh/id"), &stage.canary);
+    let ssh = stage.home.join(".ssh").display().to_string();
+    let folders = "branches info logs lfs remotes rr-cache svn worktrees";
+    let plant = format!("cd .git; for at in {folders}; do rm -rf $at; ln -s {ssh} $at; done");
+    let first = stage.shell(&plant);
+    assert_eq!(first.code, Some(0), "{first:?}");
+    let ran = run(
+        &stage,
+        false,
+        &format!(
+            "for at in {folders}; do cat /run/countersign/git/$at/id 2>/dev/null && echo REACHED; \
+             echo x > /run/countersign/git/$at/new 2>/dev/null || true; done; git log --format=%s"
+        ),
+    );
+    assert_eq!(ran.output, "one\n", "{ran:?}");
+    assert!(!stage.home.join(".ssh/new").exists());
+    // Nor where git keeps the objects.
+    std::fs::remove_dir_all(stage.home.join("keep")).unwrap();
+    let plant = format!("mv .git/objects .git/kept; ln -s {ssh} .git/objects");
+    assert_eq!(stage.shell(&plant).code, Some(0));
+    let ran = run(
+        &stage,
+        false,
+        "cat /run/countersign/git/objects/id .git/objects/id 2>/dev/null && echo REACHED; true",
+    );
+    assert_eq!(ran.output, "", "{ran:?}");
+}
+
+#[test]
 fn restoring_does_not_go_through_a_link_that_the_run_left() {
     let stage = Stage::new();
     stage.write(&stage.folder.join("sub/.idea/x.xml"), "mine");
