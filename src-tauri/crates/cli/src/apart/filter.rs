@@ -18,7 +18,7 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_read, libc::SYS_write, libc::SYS_readv, libc::SYS_writev, libc::SYS_pread64, libc::SYS_pwrite64, libc::SYS_lseek, libc::SYS_close,
     libc::SYS_dup, libc::SYS_fstat, libc::SYS_ftruncate, libc::SYS_fsync,
     // sockets that it was given, and connections that come in by them
-    libc::SYS_accept4, libc::SYS_recvmsg, libc::SYS_recvfrom, libc::SYS_sendmsg, libc::SYS_sendto, libc::SYS_shutdown,
+    libc::SYS_accept4, libc::SYS_recvmsg, libc::SYS_recvfrom, libc::SYS_shutdown,
     libc::SYS_getsockname, libc::SYS_getpeername, libc::SYS_getsockopt, libc::SYS_setsockopt,
     // waiting
     libc::SYS_epoll_create1, libc::SYS_epoll_ctl, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2, libc::SYS_eventfd2, libc::SYS_ppoll,
@@ -92,6 +92,14 @@ pub(super) fn lock() -> Result<(), seccompiler::Error> {
             vec![condition(2, SeccompCmpOp::MaskedEq(executable), 0)?],
         );
     }
+    // To send is not to connect: with this flag it would be (tcp(7)).
+    let connects = libc::MSG_FASTOPEN as u64;
+    for (call, flags) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2)] {
+        rules.insert(
+            call,
+            vec![condition(flags, SeccompCmpOp::MaskedEq(connects), 0)?],
+        );
+    }
     rules.insert(
         libc::SYS_ioctl,
         vec![condition(1, SeccompCmpOp::Eq, libc::FIONBIO)?],
@@ -129,6 +137,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let mut client = TcpStream::connect(address).unwrap();
         let mut file = tempfile::tempfile().unwrap();
+        use rustix::net::{AddressFamily, SocketType, socket};
+        let fresh = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         // The filter is for good, so it is a thread's of its own.
         let locked = std::thread::spawn(move || {
             lock().unwrap();
@@ -145,6 +155,10 @@ mod tests {
                 ("a file", File::open("/etc/passwd").is_ok()),
                 ("a connection", TcpStream::connect(address).is_ok()),
                 ("a port", TcpListener::bind("127.0.0.1:0").is_ok()),
+                (
+                    "a connection by sending",
+                    connects_by_sending(&fresh, address),
+                ),
                 (
                     "a program",
                     std::process::Command::new("/bin/true").spawn().is_ok(),
@@ -169,5 +183,12 @@ mod tests {
         client.read_exact(&mut said).unwrap();
         assert_eq!(&said, b"still");
         locked.join().unwrap();
+    }
+
+    /// Whether a socket that it was handed can be connected by sending.
+    fn connects_by_sending(socket: &std::os::fd::OwnedFd, to: std::net::SocketAddr) -> bool {
+        let flags = rustix::net::SendFlags::from_bits_retain(libc::MSG_FASTOPEN as u32);
+        let sent = rustix::net::sendto(socket, b"x", flags, &to);
+        sent != Err(rustix::io::Errno::NOSYS)
     }
 }
