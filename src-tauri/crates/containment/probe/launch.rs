@@ -10,6 +10,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Keys: `folder`, `gateway`, `ca` (a file), `hidden`, `read-only`, `keep` (a folder
@@ -48,7 +49,7 @@ pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode
             "folder" => spec.folder = value.into(),
             "gateway" => spec.gateway = value.into(),
             "ca" => spec.ca_pem = std::fs::read_to_string(value)?,
-            "keep" => keep = Some(Keep::make(Path::new(value), "run")?),
+            "keep" => keep = Some(Arc::new(Keep::make(Path::new(value), "run")?)),
             "accept" => accept = true,
             "hidden" => spec.hidden.push(value.into()),
             "read-only" => spec.read_only.push(value.into()),
@@ -80,7 +81,7 @@ pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode
         }
     }
     spec.argv = arguments.map(Into::into).collect();
-    spec.keep = keep.as_ref().map(|keep: &Keep| keep.folder().to_owned());
+    spec.keep.clone_from(&keep);
     let running = if contained {
         platform().spawn(spec, hand_over(port))?
     } else {
@@ -91,7 +92,7 @@ pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode
     }
     let end = running.wait()?;
     if let Some(keep) = keep {
-        tell(&settle(&keep)?, accept)?;
+        tell(&settle(&keep)?, accept);
     }
     Ok(end.shell_code().into())
 }
@@ -101,12 +102,12 @@ pub(crate) fn settle_kept(arguments: &[String]) -> Result<ExitCode, Box<dyn Erro
     let [kept] = arguments else {
         return Err("KEEP expected".into());
     };
-    tell(&settle(&Keep::open(Path::new(kept))?)?, false)?;
+    tell(&settle(&Keep::open(Path::new(kept))?)?, false);
     Ok(ExitCode::SUCCESS)
 }
 
 /// What was left behind, one thing a line.
-fn tell(left: &LeftBehind, accept: bool) -> io::Result<()> {
+fn tell(left: &LeftBehind, accept: bool) {
     for change in &left.changes {
         println!("change {}", change.path.display());
     }
@@ -116,12 +117,14 @@ fn tell(left: &LeftBehind, accept: bool) -> io::Result<()> {
     for path in &left.renamed {
         println!("renamed {}", path.display());
     }
+    for (path, why) in &left.in_force {
+        println!("in force {}: {why}", path.display());
+    }
     if accept {
-        for path in left.accept()? {
+        for path in left.accept() {
             println!("refused {}", path.display());
         }
     }
-    Ok(())
 }
 
 /// What becomes of the run's port.

@@ -14,7 +14,7 @@ use crate::tree::Root;
 use crate::walk::walk;
 use crate::{
     Containment, ContainmentError, Exit, Group, HandOver, HandedOver, ProcessTree, RunSpec,
-    Running, Support, fence, filter, git, init, network, own, trust,
+    Running, Support, fence, filter, git, init, network, over, own, trust,
 };
 use rustix::event::Timespec;
 use rustix::fd::{AsFd, OwnedFd};
@@ -58,6 +58,16 @@ impl Containment for Bubblewrap {
         let bwrap =
             usable().map_err(|No { why, fix }| ContainmentError::NotContained { why, fix })?;
         let launch = Launch::prepare(&bwrap, &spec)?;
+        let hand_over: HandOver = match spec.keep {
+            None => hand_over,
+            // So that nobody puts back what it leaves behind while it goes on.
+            Some(keep) => Box::new(move |handed_over| {
+                if let Some((init, _)) = handed_over.tree {
+                    over::begins(keep.folder(), init)?;
+                }
+                hand_over(handed_over)
+            }),
+        };
         let (tell, told) = mpsc::channel();
         // bubblewrap dies with the *thread* that started it. This one waits for
         // the run's end; the caller's may end sooner.
@@ -143,7 +153,7 @@ impl Launch {
         let later = spec
             .keep
             .as_ref()
-            .map(|keep| later::prepare(&folder, &found, keep))
+            .map(|keep| later::prepare(&folder, &found, keep, &owner.home))
             .transpose()
             .map_err(ContainmentError::system(
                 "keep the working folder's settings apart",

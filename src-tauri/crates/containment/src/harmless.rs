@@ -6,35 +6,60 @@
 
 use crate::entries::{self as tree, Entry, Tree};
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::io;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 /// What git reads of a repository that can start a program, or lead to settings
 /// elsewhere.
-pub(crate) const PARTS: &[&str] = &["commondir", "config", "config.worktree", "hooks"];
+pub(crate) const PARTS: &[&str] = &[
+    "commondir",
+    "config",
+    "config.worktree",
+    // Of a work tree: which folder git takes for it.
+    "gitdir",
+    "hooks",
+];
+
+/// The parts of one repository.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    /// What could be read.
+    pub(crate) tree: Tree,
+    /// Those of [`PARTS`] that could not, or are too large to be; the empty path for
+    /// the repository itself.
+    pub(crate) unread: Vec<OsString>,
+}
 
 /// These parts of a repository; of `.git` that is a file or a link, that itself.
-pub(crate) fn parts(repository: &Path) -> io::Result<Tree> {
-    if !repository
+pub(crate) fn parts(repository: &Path) -> Parts {
+    let mut all = Parts::default();
+    let is_folder = repository
         .symlink_metadata()
-        .is_ok_and(|found| found.is_dir())
-    {
-        return tree::read(repository);
-    }
-    let mut all = Tree::new();
-    for part in PARTS {
-        for (below, entry) in tree::read(&repository.join(part))? {
-            all.insert(tree::join(Path::new(part), Path::new(&below)).into(), entry);
+        .is_ok_and(|found| found.is_dir());
+    let wanted = if is_folder { PARTS } else { &[""] };
+    for part in wanted {
+        let Ok(tree) = tree::read(&tree::join(repository, Path::new(part))) else {
+            all.unread.push(part.into());
+            continue;
+        };
+        for (below, entry) in tree {
+            let path = tree::join(Path::new(part), Path::new(&below));
+            all.tree.insert(path.into(), entry);
         }
     }
     // What git puts there itself, and never starts.
-    all.retain(|path, _| Path::new(path).extension() != Some(OsStr::new("sample")));
-    Ok(all)
+    all.tree
+        .retain(|path, _| Path::new(path).extension() != Some(OsStr::new("sample")));
+    all
 }
 
-/// Whether all that is new since `was` is known to start nothing.
-pub(crate) fn is_harmless(was: &Tree, now: &Tree) -> bool {
+/// Whether all that is new since `was` is known to start nothing. `repository` is
+/// where it lies: an entry for a work tree leads to the repository that it is of.
+pub(crate) fn is_harmless(repository: &Path, was: &Tree, now: &Tree) -> bool {
+    let mut above = repository.components().rev().skip(1);
+    let is_of_work_tree = above
+        .next()
+        .is_some_and(|part| part.as_os_str() == "worktrees");
     now.iter().all(|(path, entry)| {
         if was.get(path) == Some(entry) {
             return true;
@@ -48,8 +73,11 @@ pub(crate) fn is_harmless(was: &Tree, now: &Tree) -> bool {
                 settings(content)
                     .is_some_and(|after| after.difference(&before).all(Setting::is_harmless))
             }
-            // What git takes for granted without it.
-            Entry::File { content, .. } => path == "commondir" && content == b".\n",
+            // What git takes for granted without it, and what it writes itself.
+            Entry::File { content, .. } => {
+                path == "commondir"
+                    && (content == b".\n" || (is_of_work_tree && content == b"../..\n"))
+            }
             Entry::Link { .. } => false,
         }
     })
@@ -163,8 +191,8 @@ mod tests {
                      \tlogallrefupdates = true\n[remote \"origin\"]\n\turl = https://host.example/x.git\n\
                      \tfetch = +refs/heads/*:refs/remotes/origin/*\n[branch \"main\"]\n\tremote = origin\n\
                      \tmerge = refs/heads/main\n[user]\n\tname = A\n";
-        assert!(is_harmless(&Tree::new(), &config(fresh)));
-        assert!(is_harmless(&Tree::new(), &Tree::new()));
+        assert!(is_harmless(Path::new(".git"), &Tree::new(), &config(fresh)));
+        assert!(is_harmless(Path::new(".git"), &Tree::new(), &Tree::new()));
     }
 
     #[test]
@@ -193,7 +221,10 @@ mod tests {
             "[core]\nbare = false # \\",
             "[remote.x]\nvcs = y",
         ] {
-            assert!(!is_harmless(&Tree::new(), &config(bad)), "{bad}");
+            assert!(
+                !is_harmless(Path::new(".git"), &Tree::new(), &config(bad)),
+                "{bad}"
+            );
         }
         let file = |content: &[u8]| Entry::File {
             content: content.to_vec(),
@@ -202,12 +233,18 @@ mod tests {
         for (path, entry) in [
             ("hooks/pre-commit", file(b"x")),
             ("commondir", file(b"c\n")),
+            ("commondir", file(b"../..\n")),
+            ("gitdir", file(b"/elsewhere/.git\n")),
             ("config.worktree", file(b"")),
             ("config", Entry::Link { target: "x".into() }),
             ("", file(b"gitdir: x\n")),
         ] {
             assert!(
-                !is_harmless(&Tree::new(), &[(path.into(), entry)].into()),
+                !is_harmless(
+                    Path::new(".git"),
+                    &Tree::new(),
+                    &[(path.into(), entry)].into()
+                ),
                 "{path}"
             );
         }
@@ -216,11 +253,30 @@ mod tests {
     #[test]
     fn what_was_there_before_may_stay() {
         let was = config("[core]\n\tfsmonitor = true\n[filter \"lfs\"]\n\tclean = git-lfs\n");
-        assert!(is_harmless(&was, &was));
+        assert!(is_harmless(Path::new(".git"), &was, &was));
         let more = config(
             "[core]\n\tfsmonitor = true\n[filter \"lfs\"]\n\tclean = git-lfs\n[branch \"x\"]\nremote = o\n",
         );
-        assert!(is_harmless(&was, &more));
-        assert!(!is_harmless(&was, &config("[core]\n\tfsmonitor = other\n")));
+        assert!(is_harmless(Path::new(".git"), &was, &more));
+        assert!(!is_harmless(
+            Path::new(".git"),
+            &was,
+            &config("[core]\n\tfsmonitor = other\n")
+        ));
+    }
+
+    #[test]
+    fn an_entry_for_a_work_tree_may_lead_to_its_own_repository_alone() {
+        let leads = |to: &str| -> Tree {
+            let content = to.as_bytes().to_vec();
+            let entry = Entry::File {
+                content,
+                executable: false,
+            };
+            [("commondir".into(), entry)].into()
+        };
+        let entry = Path::new(".git/worktrees/a");
+        assert!(is_harmless(entry, &Tree::new(), &leads("../..\n")));
+        assert!(!is_harmless(entry, &Tree::new(), &leads("../../e\n")));
     }
 }

@@ -10,16 +10,21 @@
 //! by `commondir`, as a linked work tree has (gitrepository-layout(5)); objects and
 //! references are the real ones there too.
 
+use crate::before::{BEFORE, Before, Repository, Setting, identity};
 use crate::entries::{self as tree, Tree};
 use crate::harmless;
+use crate::led::{Led, led};
 use crate::walk::{Found, SETTINGS_FOLDERS};
-use serde::{Deserialize, Serialize};
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags};
+use serde::Serialize;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 /// Where a run finds what is common to all work trees of its repository.
@@ -49,12 +54,18 @@ const LINKED: &[&str] = &["packed-refs", "shallow"];
 /// More settings than these are not kept apart; a folder with so many is refused.
 const MOST_SETTINGS: usize = 500;
 
+/// So much of the user's is held open while a run goes on, at most.
+const MOST_PINS: usize = 300;
+
 /// Where the copies of one run are kept, and the record of them.
 #[derive(Debug)]
 pub struct Keep {
     folder: PathBuf,
     /// Locked as long as somebody sees to it.
     _lock: File,
+    /// What the run has something mounted over. As long as it is open, nothing else
+    /// gets its number.
+    pins: Mutex<Vec<OwnedFd>>,
 }
 
 impl Keep {
@@ -72,6 +83,7 @@ impl Keep {
         Ok(Self {
             folder,
             _lock: lock,
+            pins: Mutex::default(),
         })
     }
 
@@ -85,6 +97,7 @@ impl Keep {
         Ok(Self {
             folder: folder.to_owned(),
             _lock: lock,
+            pins: Mutex::default(),
         })
     }
 
@@ -112,8 +125,35 @@ impl Keep {
     ///
     /// # Errors
     /// The system's.
-    pub fn remove(self) -> io::Result<()> {
+    pub fn remove(&self) -> io::Result<()> {
         std::fs::remove_dir_all(&self.folder)
+    }
+
+    fn pins(&self) -> MutexGuard<'_, Vec<OwnedFd>> {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What has been there since before the run. Device and inode.
+    pub(crate) fn pinned(&self) -> BTreeSet<(u64, u64)> {
+        let pins = self.pins();
+        let found = pins.iter().filter_map(|pin| rustix::fs::fstat(pin).ok());
+        #[allow(clippy::unnecessary_cast, reason = "the types differ between systems")]
+        found
+            .map(|found| (found.st_dev as u64, found.st_ino as u64))
+            .collect()
+    }
+
+    fn pin(&self, path: &Path) {
+        #[cfg(target_os = "linux")]
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        #[cfg(not(target_os = "linux"))]
+        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut pins = self.pins();
+        if pins.len() < MOST_PINS
+            && let Ok(pin) = rustix::fs::open(path, flags, Mode::empty())
+        {
+            pins.push(pin);
+        }
     }
 
     pub(crate) fn copies(folder: &Path) -> PathBuf {
@@ -137,55 +177,14 @@ impl Keep {
     }
 }
 
-/// The file in which a run's [`Before`] is kept.
-pub(crate) const BEFORE: &str = "before.json";
-
-/// How a working folder was before a run.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Before {
-    pub(crate) folder: OsString,
-    /// When, by the wall clock, in seconds: what changed since then was changed
-    /// while the run went on.
-    pub(crate) since: i64,
-    pub(crate) settings: Vec<Setting>,
-    pub(crate) repositories: Vec<Repository>,
-    /// What was made so that something could be mounted over it, in that order.
-    pub(crate) made: Vec<OsString>,
-    /// The copy that became the folder's `.git`, which had none.
-    pub(crate) new_git: Option<OsString>,
-    /// The copy of the repository's common folder.
-    pub(crate) common: Option<OsString>,
-}
-
-/// A file or folder of settings.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Setting {
-    /// Below the working folder.
-    pub(crate) path: OsString,
-    /// Device and inode; `None` for one that was not there.
-    pub(crate) identity: Option<(u64, u64)>,
-    #[serde(with = "crate::entries::as_pairs")]
-    pub(crate) content: Tree,
-    /// The copy that the run had; `None` when it had the real one (a start-up file
-    /// of Python's, which installers replace).
-    pub(crate) copy: Option<OsString>,
-}
-
-/// A repository, wherever it lies.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Repository {
-    pub(crate) path: OsString,
-    pub(crate) identity: (u64, u64),
-    #[serde(with = "crate::entries::as_pairs")]
-    pub(crate) parts: Tree,
-}
-
 /// What is mounted, and in which order.
 #[derive(Debug, Default)]
 pub(crate) struct Mounts {
     /// From, to.
     pub(crate) copies: Vec<(PathBuf, PathBuf)>,
     pub(crate) read_only: Vec<PathBuf>,
+    /// From, to: what is there under another name too.
+    pub(crate) also_read_only: Vec<(PathBuf, PathBuf)>,
     /// Files with that content.
     pub(crate) files: Vec<(PathBuf, Vec<u8>)>,
 }
@@ -195,17 +194,17 @@ fn is_real_folder(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|found| found.is_dir())
 }
 
-pub(crate) fn identity(path: &Path) -> Option<(u64, u64)> {
-    let found = path.symlink_metadata().ok()?;
-    Some((found.dev(), found.ino()))
-}
-
 /// Makes the copies, and says what is to be mounted. What it makes in the working
 /// folder is written down before, so that `settle` removes it whatever happens.
-pub(crate) fn prepare(folder: &Path, found: &Found, keep: &Path) -> io::Result<Mounts> {
+pub(crate) fn prepare(
+    folder: &Path,
+    found: &Found,
+    keep: &Keep,
+    home: &Path,
+) -> io::Result<Mounts> {
     let mut work = Work {
         folder,
-        copies: Keep::copies(keep),
+        copies: Keep::copies(keep.folder()),
         before: Before {
             folder: folder.into(),
             since: now(),
@@ -214,6 +213,7 @@ pub(crate) fn prepare(folder: &Path, found: &Found, keep: &Path) -> io::Result<M
         mounts: Mounts::default(),
         make: Vec::new(),
         number: 0,
+        pins: Vec::new(),
     };
     std::fs::create_dir(&work.copies)?;
     if found.settings.len() > MOST_SETTINGS {
@@ -229,20 +229,30 @@ pub(crate) fn prepare(folder: &Path, found: &Found, keep: &Path) -> io::Result<M
     let is_empty = std::fs::read_dir(folder)?.next().is_none();
     for name in SETTINGS_FOLDERS.iter().filter(|_| !is_empty) {
         if folder.join(name).symlink_metadata().is_err() {
-            work.absent(name)?;
+            work.absent(&folder.join(name))?;
         }
     }
     work.own_repository()?;
+    // After the repository, in which some may lie.
+    work.led(&led(folder, &found.repositories, home))?;
     for path in &found.repositories {
         if !found
             .settings
             .iter()
             .any(|setting| path.starts_with(setting))
         {
-            work.repository(path)?;
+            work.repository(path);
         }
     }
-    Keep::write(keep, BEFORE, &work.before)?;
+    for path in &found.shut {
+        let Some(identity) = identity(path) else {
+            continue;
+        };
+        work.before.shut.push((work.below(path), identity));
+        work.mounts.read_only.push(path.clone());
+        work.pins.push(path.clone());
+    }
+    Keep::write(keep.folder(), BEFORE, &work.before)?;
     for (path, content) in work.make {
         match content {
             Some(content) => File::create_new(path)
@@ -250,7 +260,27 @@ pub(crate) fn prepare(folder: &Path, found: &Found, keep: &Path) -> io::Result<M
             None => std::fs::create_dir(path)?,
         }
     }
+    // What is there now, and read-only or mounted over, the run cannot change.
+    let settings = work.before.settings.iter();
+    let mounted_over = settings.filter(|setting| setting.copy.is_some());
+    let mounted_over = mounted_over.map(|setting| folder.join(&setting.path));
+    for path in work.pins.into_iter().chain(mounted_over) {
+        keep.pin(&path);
+    }
     Ok(work.mounts)
+}
+
+/// A file that has another name (a hard link, in the working folder perhaps) could be
+/// changed by that, whatever is mounted over this one: it becomes one of its own.
+fn with_one_name(top: &Path, tree: &Tree) {
+    for (below, entry) in tree {
+        let path = tree::join(top, Path::new(below));
+        let has_more = |found: std::fs::Metadata| found.is_file() && found.nlink() > 1;
+        if path.symlink_metadata().is_ok_and(has_more) {
+            // Of another user's file the run could not change it either.
+            let _ = tree::put(&path, Some(entry));
+        }
+    }
 }
 
 /// Whole seconds since 1970.
@@ -269,6 +299,8 @@ struct Work<'a> {
     /// Files (with their content) and folders to make in the working folder.
     make: Vec<(PathBuf, Option<&'static [u8]>)>,
     number: usize,
+    /// What is to be held open.
+    pins: Vec<PathBuf>,
 }
 
 impl Work<'_> {
@@ -296,6 +328,7 @@ impl Work<'_> {
         // Too large, unreadable, no file: nobody changes it.
         let Ok(content) = tree::read(path) else {
             self.mounts.read_only.push(path.to_owned());
+            self.pins.push(path.to_owned());
             return Ok(());
         };
         let kind = path.symlink_metadata()?.file_type();
@@ -303,6 +336,7 @@ impl Work<'_> {
         let copy = if kind.is_symlink() || is_start_up {
             None
         } else {
+            with_one_name(path, &content);
             let (name, copy) = self.next();
             if kind.is_dir() {
                 std::fs::create_dir(&copy)?;
@@ -322,18 +356,57 @@ impl Work<'_> {
 
     /// A folder of settings that is not there: an empty one is mounted over one that
     /// is made for it. (A file would have to be one that git takes for new.)
-    fn absent(&mut self, name: &str) -> io::Result<()> {
+    fn absent(&mut self, path: &Path) -> io::Result<()> {
         let (copy_name, copy) = self.next();
         std::fs::create_dir(&copy)?;
-        let path = self.folder.join(name);
-        self.make_folder(path.clone());
-        self.mounts.copies.push((copy, path));
+        let above = path.ancestors().take_while(|above| *above != self.folder);
+        let mut above: Vec<PathBuf> = above.map(Path::to_owned).collect();
+        above.reverse();
+        for folder in above {
+            self.make_folder(folder);
+        }
+        self.mounts.copies.push((copy, path.to_owned()));
         self.before.settings.push(Setting {
-            path: name.into(),
+            path: self.below(path),
             identity: None,
             content: Tree::new(),
             copy: Some(copy_name),
         });
+        Ok(())
+    }
+
+    /// What git's settings lead to.
+    fn led(&mut self, led: &Led) -> io::Result<()> {
+        if led.hooks.contains(self.folder) {
+            return Err(io::Error::other(
+                "git's hooks (core.hooksPath) are the working folder itself",
+            ));
+        }
+        let named = led.named.iter().map(|path| self.below(path)).collect();
+        self.before.named = named;
+        let git = self.folder.join(".git");
+        let own = ["hooks", "config", "config.worktree", "modules"].map(|part| git.join(part));
+        for path in led.links.iter().chain(&led.hooks).chain(&led.settings) {
+            let is_in = |setting: &Setting| path.starts_with(self.folder.join(&setting.path));
+            let is_known = own.iter().any(|own| path.starts_with(own))
+                || self.before.settings.iter().any(is_in);
+            if is_known {
+                continue;
+            }
+            if path.symlink_metadata().is_ok() {
+                self.setting(path)?;
+            } else if led.hooks.contains(path) {
+                self.absent(path)?;
+            } else {
+                // Where no file is, none can be mounted.
+                self.before.settings.push(Setting {
+                    path: self.below(path),
+                    identity: None,
+                    content: Tree::new(),
+                    copy: None,
+                });
+            }
+        }
         Ok(())
     }
 
@@ -396,13 +469,15 @@ impl Work<'_> {
         }
         let (name, common) = self.next();
         std::fs::create_dir(&common)?;
-        let Ok(parts) = harmless::parts(&git) else {
+        let parts = harmless::parts(&git);
+        if !parts.unread.is_empty() {
             self.mounts.read_only.push(git.join(COMMONDIR));
             return Ok(());
-        };
+        }
         for part in ["hooks", "config"] {
             let of_part = |path: &OsString| Path::new(path).starts_with(part);
             let part: Tree = parts
+                .tree
                 .iter()
                 .filter(|(path, _)| of_part(path))
                 .map(|(path, entry)| (path.clone(), entry.clone()))
@@ -436,12 +511,22 @@ impl Work<'_> {
     }
 
     /// Any repository, the working folder's own among them: how it is before.
-    fn repository(&mut self, path: &Path) -> io::Result<()> {
+    fn repository(&mut self, path: &Path) {
         let Some(identity) = identity(path) else {
-            return Ok(());
+            return;
         };
         let own = self.folder.join(".git");
-        if !path.starts_with(&own) {
+        if path.parent() == Some(&own.join("worktrees")) {
+            // The user's other work trees: git acts in them by what stands here, at
+            // once. It is there under two names.
+            self.mounts.read_only.push(path.to_owned());
+            if self.before.common.is_some()
+                && let Ok(below) = path.strip_prefix(&own)
+            {
+                let seen = Path::new(COMMON).join(below);
+                self.mounts.also_read_only.push((path.to_owned(), seen));
+            }
+        } else if path != own && !path.starts_with(own.join("modules")) {
             let parts = harmless::PARTS.iter().map(|part| path.join(part));
             let is_real = |path: &PathBuf| {
                 path.symlink_metadata()
@@ -449,11 +534,15 @@ impl Work<'_> {
             };
             self.mounts.read_only.extend(parts.filter(is_real));
         }
+        let parts = harmless::parts(path);
+        with_one_name(path, &parts.tree);
+        let unread = parts.unread.iter().map(|part| path.join(part));
+        self.pins.extend(unread);
         self.before.repositories.push(Repository {
             path: self.below(path),
             identity,
-            parts: harmless::parts(path)?,
+            parts: parts.tree,
+            unread: parts.unread,
         });
-        Ok(())
     }
 }

@@ -319,6 +319,10 @@ impl Layout {
         for path in repository.read_only.iter().chain(kept) {
             self.show(path);
         }
+        let also = plan.later.map_or(&[][..], |later| &later.also_read_only);
+        for (from, to) in also {
+            self.bind("--ro-bind", from, to);
+        }
         for (path, content) in plan.later.map_or(&[][..], |later| &later.files) {
             self.lay(path, content)?;
         }

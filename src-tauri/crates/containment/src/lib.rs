@@ -14,6 +14,10 @@
 //! | `walk` | what lies in a folder that a run has to know of |
 //! | `whereabouts` | one name for a folder, whatever leads there |
 //! | `later`, `settle` | what other programs would execute later: the run's own copies, and what becomes of them |
+//! | `before` | how a folder was before a run |
+//! | `led` | what git's settings lead to |
+//! | `compare` | how a run has left its folder, compared with how it was before |
+//! | `over` | whether a run is over, and what it left behind put back |
 //! | `harmless`, `entries` | which repositories git may look at; small trees of files |
 //! | `places` | secret places, tool chains, which working folders are refused |
 //! | `own` | what an agent keeps between its runs |
@@ -35,12 +39,16 @@
 //! - what cannot be contained is refused with words, never run half-contained;
 //! - freezing and killing need no allocation and no new descriptor.
 
+#[cfg(unix)]
+mod before;
 #[cfg(target_os = "linux")]
 mod bubblewrap;
 #[cfg(target_os = "linux")]
 mod bundles;
 #[cfg(target_os = "linux")]
 mod calls;
+#[cfg(unix)]
+mod compare;
 #[cfg(target_os = "linux")]
 mod control;
 #[cfg(unix)]
@@ -67,8 +75,12 @@ pub mod init;
 mod later;
 #[cfg(target_os = "linux")]
 mod layout;
+#[cfg(unix)]
+mod led;
 #[cfg(target_os = "linux")]
 pub mod network;
+#[cfg(unix)]
+mod over;
 mod own;
 #[cfg(unix)]
 mod places;
@@ -108,6 +120,8 @@ pub use freezer::FreezerKind;
 pub use group::Group;
 #[cfg(unix)]
 pub use later::Keep;
+#[cfg(unix)]
+pub use over::unsettled;
 #[cfg(unix)]
 pub use places::FolderRefused;
 #[cfg(unix)]

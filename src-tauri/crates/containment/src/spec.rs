@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
+#[cfg(unix)]
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Everything that one run is given. What is not named here it does not have.
@@ -38,16 +40,17 @@ pub struct RunSpec {
     /// More places that the run may read, at their own paths.
     pub read_only: Vec<PathBuf>,
     /// Where the run's own copies of what other programs would execute later are
-    /// kept: the folder of a `Keep` (Linux). Without one, git's settings and hooks
-    /// of the working folder are read-only, and the rest is the real one.
-    pub keep: Option<PathBuf>,
+    /// kept (Linux). Without one, git's settings and hooks of the working folder are
+    /// read-only, and the rest is the real one.
+    #[cfg(unix)]
+    pub keep: Option<Arc<crate::Keep>>,
     /// Ports at which the run's gateway is also taken for its accounts' and
     /// sites' hosts, by programs that know nothing of proxies. Contained runs
     /// only; those that the run's network itself needs are left out.
     pub ports: Vec<u16>,
     /// The run's own control group, to freeze it by; `None` where none can be had.
     #[cfg(target_os = "linux")]
-    pub group: Option<std::sync::Arc<crate::Group>>,
+    pub group: Option<Arc<crate::Group>>,
     /// Folders of the agent's own, writable in the run's home, and kept.
     pub own: Vec<OwnFolder>,
     /// Files that the run finds, read-only, and nobody else has.

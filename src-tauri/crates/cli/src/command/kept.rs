@@ -12,17 +12,22 @@ use countersign_containment::{Change, Entry, Keep, LeftBehind, settle};
 use countersign_model::{AgentId, Digest, Foreign};
 use countersign_protocol::control::{Ask, Reply};
 use countersign_protocol::surface::About;
+use std::ffi::OsString;
 use std::io;
+use std::sync::Arc;
+
+/// So many changed build files are named.
+const MOST_TOLD: usize = 200;
 
 /// The file that names the agent whose run it was.
 const AGENT: &str = "agent";
 
 /// Where the copies of a run that begins now are kept.
-pub(crate) fn make(home: &Home, run: &str, agent: &AgentId) -> Result<Keep, Failure> {
+pub(crate) fn make(home: &Home, run: &str, agent: &AgentId) -> Result<Arc<Keep>, Failure> {
     let make = || {
         let keep = Keep::make(&home.left(), run)?;
         std::fs::write(keep.folder().join(AGENT), agent.to_string())?;
-        Ok::<_, io::Error>(keep)
+        Ok::<_, io::Error>(Arc::new(keep))
     };
     make().map_err(failed)
 }
@@ -36,40 +41,38 @@ fn failed(error: io::Error) -> Failure {
 
 /// After a run: says what it left behind, and asks to put it in force unless
 /// `stopped`. What is not accepted stays aside.
+///
+/// # Errors
+/// When something may be in force all the same, or had to be set aside unseen.
 pub(crate) fn after(
-    keep: Keep,
+    keep: &Keep,
     run: &str,
     agent: &AgentId,
     home: &Home,
     stopped: bool,
 ) -> Result<(), Failure> {
-    let left = settle(&keep).map_err(failed)?;
-    if left.is_empty() {
-        return keep.remove().map_err(failed);
-    }
+    let left = settle(keep).map_err(|error| unknown(run, &error))?;
     tell(agent, &left);
-    if left.changes.is_empty() {
-        return if is_all_told(&left) {
-            keep.remove().map_err(failed)
-        } else {
-            Ok(())
-        };
-    }
-    let asked = if stopped {
-        Err("The stop is engaged, so you are not asked now.".to_owned())
-    } else {
-        accept(&keep, &left, agent, home).map_err(|failure| failure.1)
+    let _ = std::fs::write(keep.folder().join(TOLD), "");
+    let asked = match (left.changes.is_empty(), stopped) {
+        (true, _) => Ok(()),
+        (false, true) => Err("The stop is engaged, so you are not asked now.".to_owned()),
+        (false, false) => accept(keep, &left, agent, home).map_err(|failure| failure.1),
     };
     match asked {
-        Ok(()) => keep.remove().map_err(failed),
-        Err(why) => {
-            say::problem(&format!(
-                "{why} It stays aside, in {}. Later: countersign kept accept {run}, or discard {run}.",
-                keep.folder().join("files").display()
-            ));
-            Ok(())
-        }
+        Ok(()) if is_all_told(&left) => keep.remove().map_err(failed)?,
+        Ok(()) => {}
+        Err(why) => say::problem(&format!(
+            "{why} It stays aside, in {}. Later: countersign kept accept {run}, or discard {run}.",
+            keep.folder().join("files").display()
+        )),
     }
+    if left.in_force.is_empty() && left.renamed.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "Not everything that the run {run} left behind could be looked at or put back; see above."
+    )))
 }
 
 /// Settles runs that were cut off; says so.
@@ -79,10 +82,10 @@ pub(crate) fn recover(home: &Home) {
         match settle(&keep) {
             Ok(left) if left.is_empty() => drop(keep.remove()),
             // Said before, or at the end of the run.
-            Ok(_) if keep.folder().join(TOLD).exists() => {}
+            Ok(left) if left.in_force.is_empty() && keep.folder().join(TOLD).exists() => {}
             Ok(left) => {
                 tell(&agent, &left);
-                if is_all_told(&left) {
+                if left.changes.is_empty() && is_all_told(&left) {
                     drop(keep.remove());
                     continue;
                 }
@@ -91,16 +94,20 @@ pub(crate) fn recover(home: &Home) {
                 ));
                 let _ = std::fs::write(keep.folder().join(TOLD), "");
             }
-            Err(error) => say::problem(&format!(
-                "What the run {run} left behind could not be looked at, so it may be in force: {error}"
-            )),
+            Err(error) => say::problem(&unknown(&run, &error).1),
         }
     }
 }
 
-/// Whether there is nothing to be kept of it.
+fn unknown(run: &str, error: &io::Error) -> Failure {
+    Failure::new(format!(
+        "What the run {run} left behind could not be looked at, so it may be in force: {error}"
+    ))
+}
+
+/// Whether there is nothing to be kept of it, once its changes are in force.
 fn is_all_told(left: &LeftBehind) -> bool {
-    left.changes.is_empty() && left.too_large().next().is_none()
+    left.in_force.is_empty() && left.too_large().next().is_none()
 }
 
 /// Marks what the user was told of.
@@ -114,43 +121,27 @@ pub(crate) fn kept(what: Option<Kept>, json: bool) -> Result<(), Failure> {
         let keep = is_name
             .then(|| Keep::open(&home.left().join(run)).ok())
             .flatten();
-        keep.ok_or_else(|| {
+        let keep = keep.ok_or_else(|| {
             Failure::usage(format!(
                 "Nothing of a run {} is kept, or it still goes on.",
                 Foreign::new(run).neutral()
             ))
-        })
+        })?;
+        // What it changed is put back first, if nobody has yet.
+        let left = settle(&keep).map_err(|error| unknown(run, &error))?;
+        Ok::<_, Failure>((keep, left))
     };
     match what {
-        None => {
-            for (run, keep) in Keep::all(&home.left()) {
-                let left = settle(&keep).map_err(failed)?;
-                if json {
-                    let paths: Vec<String> = left
-                        .changes
-                        .iter()
-                        .map(|change| change.path.to_string_lossy().into_owned())
-                        .collect();
-                    say::json(
-                        &serde_json::json!({"run": run, "folder": left.folder().to_string_lossy(), "changes": paths}),
-                    );
-                } else {
-                    say::line(&run);
-                    tell(&agent_of(&keep), &left);
-                }
-            }
-            Ok(())
-        }
+        None => list(&home, json),
         Some(Kept::Accept { run }) => {
-            let keep = open(&run)?;
-            let left = settle(&keep).map_err(failed)?;
+            let (keep, left) = open(&run)?;
             accept(&keep, &left, &agent_of(&keep), &home)?;
+            clean(&keep, &left)?;
             keep.remove().map_err(failed)
         }
         Some(Kept::Discard { run }) => {
-            let keep = open(&run)?;
-            // What it changed is put back first, if nobody has yet.
-            settle(&keep).map_err(failed)?;
+            let (keep, left) = open(&run)?;
+            clean(&keep, &left)?;
             keep.remove().map_err(failed)?;
             said(
                 &Reply::Done {
@@ -160,6 +151,51 @@ pub(crate) fn kept(what: Option<Kept>, json: bool) -> Result<(), Failure> {
             )
         }
     }
+}
+
+/// Every run of which something is kept, whatever is wrong with another.
+fn list(home: &Home, json: bool) -> Result<(), Failure> {
+    let mut all_well = Ok(());
+    for (run, keep) in Keep::all(&home.left()) {
+        let left = match settle(&keep) {
+            Ok(left) => left,
+            Err(error) => {
+                let failure = unknown(&run, &error);
+                say::problem(&failure.1);
+                all_well = Err(failure);
+                continue;
+            }
+        };
+        if !left.in_force.is_empty() {
+            all_well = clean(&keep, &left);
+        }
+        if json {
+            let text = |path: &OsString| path.to_string_lossy().into_owned();
+            let changes: Vec<String> = left.changes.iter().map(|c| text(&c.path)).collect();
+            let in_force: Vec<String> = left.in_force.iter().map(|(path, _)| text(path)).collect();
+            say::json(&serde_json::json!({
+                "run": run,
+                "folder": left.folder().to_string_lossy(),
+                "changes": changes,
+                "in_force": in_force,
+            }));
+        } else {
+            say::line(&run);
+            tell(&agent_of(&keep), &left);
+        }
+    }
+    all_well
+}
+
+/// Nothing is forgotten while something may be in force.
+fn clean(keep: &Keep, left: &LeftBehind) -> Result<(), Failure> {
+    if left.in_force.is_empty() {
+        return Ok(());
+    }
+    tell(&agent_of(keep), left);
+    Err(Failure::new(
+        "What could not be put back is to be removed by hand first. Until then no run begins in that folder.",
+    ))
 }
 
 fn agent_of(keep: &Keep) -> AgentId {
@@ -208,10 +244,10 @@ fn accept(keep: &Keep, left: &LeftBehind, agent: &AgentId, home: &Home) -> Resul
         return Err(super::ask::unexpected());
     };
     say::problem(&sentence);
-    let refused = left.accept().map_err(failed)?;
+    let refused = left.accept();
     for path in &refused {
         say::problem(&format!(
-            "Not {}: it has changed since you were shown it. The run's is in {}.",
+            "Not {}: it has changed since you were shown it, or cannot be written. The run's is in {}.",
             Foreign::new(path.to_string_lossy()).neutral(),
             keep.folder().join("files").display()
         ));
@@ -241,7 +277,13 @@ fn tell(agent: &AgentId, left: &LeftBehind) {
     }
     for path in &left.renamed {
         say::problem(&format!(
-            "{} was too large to be looked at, and has a name now that nothing looks for (in {folder}).",
+            "{} could not be looked at or taken away, and has a name now that nothing looks for (in {folder}).",
+            Foreign::new(path.to_string_lossy()).neutral()
+        ));
+    }
+    for (path, why) in &left.in_force {
+        say::problem(&format!(
+            "{} (in {folder}) MAY BE IN FORCE: {why}",
             Foreign::new(path.to_string_lossy()).neutral()
         ));
     }
@@ -249,11 +291,14 @@ fn tell(agent: &AgentId, left: &LeftBehind) {
         say::problem(&format!(
             "Changed in {folder} while the run went on; look before you build or ask another agent:"
         ));
-        for path in &left.built_from {
+        for path in left.built_from.iter().take(MOST_TOLD) {
             say::problem(&format!(
                 "  {}",
                 Foreign::new(path.to_string_lossy()).neutral()
             ));
+        }
+        if let Some(more) = left.built_from.len().checked_sub(MOST_TOLD + 1) {
+            say::problem(&format!("  … and {} more", more + 1));
         }
     }
 }

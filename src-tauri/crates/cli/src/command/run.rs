@@ -104,7 +104,7 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
     } else {
         Some(super::kept::make(&home, begun.run.as_str(), &name)?)
     };
-    spec.keep = keep.as_ref().map(|keep| keep.folder().to_owned());
+    spec.keep.clone_from(&keep);
     let giver = lease.try_clone().map_err(|e| Failure::new(e.to_string()))?;
     let hand_over: HandOver = Box::new(move |handed_over| give(&giver, handed_over));
     let started = if wanted.uncontained {
@@ -142,15 +142,17 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
         let _ = heard.recv_timeout(BY_WHOM);
     }
     let stopped = stopped.load(Ordering::SeqCst);
-    if let Some(keep) = keep
-        && let Err(failure) = super::kept::after(keep, begun.run.as_str(), &name, &home, stopped)
-    {
-        failure.report();
-    }
+    let settled = keep.map_or(Ok(()), |keep| {
+        super::kept::after(&keep, begun.run.as_str(), &name, &home, stopped)
+    });
+    let settled = settled.map_err(|failure| failure.report());
     if stopped {
         return Err(was_stopped(&again));
     }
-    Ok(ExitCode::from(exit.shell_code()))
+    Ok(match (exit.shell_code(), settled) {
+        (0, Err(code)) => code,
+        (code, _) => ExitCode::from(code),
+    })
 }
 
 /// Waits for the end of a run that nobody launched. Whoever ends this command

@@ -318,12 +318,14 @@ fn a_run_that_is_cut_off_is_settled_by_whoever_looks_next() {
 #[test]
 fn settings_that_are_too_large_to_be_asked_about_are_kept_and_not_in_force() {
     let stage = Stage::new();
-    stage.write(&stage.folder.join("file"), "");
+    let large = stage.folder.join(".idea/large");
+    stage.write(&large, &"x".repeat(5_000_000));
     run(
         &stage,
         true,
         "head -c 6000000 /dev/zero > .claude/large; mkdir -p n/.claude; head -c 6000000 /dev/zero > n/.claude/large",
     );
+    assert!(large.exists(), "the user's own stays");
     assert!(!stage.folder.join(".claude").exists());
     assert!(stage.home.join("keep/run/files/.claude/large").exists());
     assert!(!stage.folder.join("n/.claude").exists());
@@ -333,6 +335,275 @@ fn settings_that_are_too_large_to_be_asked_about_are_kept_and_not_in_force() {
             .join("n/.claude.set-aside-by-countersign/large")
             .exists()
     );
+}
+
+/// Nothing that the run wrote stands anywhere that a tool looks at.
+fn assert_nothing_evil(stage: &Stage, ran: &Ran) {
+    let found = Command::new("find")
+        .args([".", "-name", "*.set-aside-by-countersign*", "-prune"])
+        .args(["-o", "-type", "f", "-exec", "grep", "-l", "evil", "{}", "+"])
+        .current_dir(&stage.folder)
+        .output()
+        .unwrap();
+    let found = String::from_utf8(found.stdout).unwrap();
+    assert!(found.is_empty(), "{found}{ran:?}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_listed_is_opened_up_and_looked_through() {
+    let stage = Stage::new();
+    with_repository(&stage);
+    let ran = run(
+        &stage,
+        false,
+        "mkdir -p sub/.vscode deep/er/.idea; git init -q sub; git -C sub config core.fsmonitor evil; \
+         for at in sub/.envrc sub/.vscode/tasks.json deep/er/.idea/x; do echo evil > $at; done; \
+         chmod 311 sub .; chmod 100 deep/er; chmod 0 deep",
+    );
+    for path in [
+        "sub/.git/config",
+        "sub/.envrc",
+        "sub/.vscode/tasks.json",
+        "deep/er/.idea/x",
+    ] {
+        assert!(
+            ran.output.contains(&format!("change {path}\n")),
+            "{path}: {ran:?}"
+        );
+    }
+    assert!(!ran.output.contains("in force"), "{ran:?}");
+    assert_nothing_evil(&stage, &ran);
+}
+
+#[test]
+fn a_folder_that_was_shut_before_is_read_only_and_stays_as_it_was() {
+    let stage = Stage::new();
+    stage.write(&stage.folder.join("shut/in/x"), "mine");
+    let shut = |mode| std::fs::set_permissions(stage.folder.join("shut"), mode).unwrap();
+    shut(std::os::unix::fs::PermissionsExt::from_mode(0o311));
+    let ran = run(
+        &stage,
+        false,
+        "echo evil > shut/in/x || echo held; chmod 755 shut || echo held; mkdir shut/.vscode || echo held; mv shut other || echo held",
+    );
+    assert_eq!(ran.output, "held\n".repeat(4), "{ran:?}");
+    let found = std::fs::metadata(stage.folder.join("shut")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::mode(&found) & 0o777, 0o311);
+}
+
+/// A run may make anything fail that looks at what it left, or takes it away.
+#[test]
+fn whatever_fails_the_rest_is_put_back_all_the_same() {
+    let stage = Stage::new();
+    with_repository(&stage);
+    let pth = stage.folder.join("venv/lib/python3/site-packages/a.pth");
+    stage.write(&pth, "mine");
+    let ran = run(
+        &stage,
+        false,
+        "hooks=$(git rev-parse --git-common-dir)/hooks; echo evil > $hooks/x; chmod 0 $hooks/x; mkfifo $hooks/fifo; chmod 0 $hooks; \
+         mkdir -p aa/.vscode zz/.vscode; echo evil | tee aa/.vscode/x zz/.envrc > zz/.vscode/x; chmod 555 aa/.vscode aa; \
+         for at in sub zz/sub; do git init -q $at; git -C $at config core.fsmonitor evil; done; \
+         mkfifo sub/.git/hooks/fifo; chmod 0 zz/sub/.git/config; \
+         mkdir -p n/.claude n/.claude.set-aside-by-countersign; mkfifo n/.claude/fifo; touch n/.claude.set-aside-by-countersign/x; \
+         cd venv/lib/python3/site-packages; rm a.pth; mkdir a.pth; echo evil > a.pth/x; chmod 0 a.pth/x; cd -; \
+         mkdir -p m/site-packages/b.pth; echo evil > m/site-packages/b.pth/x; mkdir .claude/shut; chmod 0 .claude/shut; chmod 0 .claude",
+    );
+    for path in [
+        "aa/.vscode/x",
+        "zz/.vscode/x",
+        "zz/.envrc",
+        "sub/.git/config",
+    ] {
+        assert!(
+            ran.output.contains(&format!("change {path}\n")),
+            "{path}: {ran:?}"
+        );
+    }
+    for path in [
+        "sub/.git/hooks",
+        "zz/sub/.git/config",
+        "n/.claude",
+        "venv/lib/python3/site-packages/a.pth",
+    ] {
+        assert!(
+            ran.output.contains(&format!("renamed {path}\n")),
+            "{path}: {ran:?}"
+        );
+        let aside = format!("{path}.set-aside-by-countersign");
+        assert!(
+            stage.folder.join(&aside).symlink_metadata().is_ok(),
+            "{path}"
+        );
+    }
+    assert!(!ran.output.contains("in force"), "{ran:?}");
+    assert!(
+        stage
+            .folder
+            .join("n/.claude.set-aside-by-countersign-2")
+            .exists()
+    );
+    assert_eq!(std::fs::read_to_string(pth).unwrap(), "mine");
+    assert_nothing_evil(&stage, &ran);
+    assert!(stage.home.join("keep/run/settled").exists());
+}
+
+#[test]
+fn what_lies_too_deep_to_be_named_is_set_aside_with_what_holds_it() {
+    let stage = Stage::new();
+    let dig = "import os\nos.makedirs('a/b'); os.chdir('a/b')\n\
+               for _ in range(25):\n    os.mkdir('d' * 200); os.chdir('d' * 200)\n\
+               open('.envrc', 'w').write('evil')\n";
+    stage.write(&stage.folder.join("dig.py"), dig);
+    let ran = run(&stage, false, "python3 dig.py; rm dig.py");
+    assert!(ran.output.contains("renamed a/b/ddd"), "{ran:?}");
+    assert!(!ran.output.contains("in force"), "{ran:?}");
+    assert_nothing_evil(&stage, &ran);
+}
+
+#[test]
+fn what_the_run_knows_as_a_repository_is_one_whatever_git_needs_of_it() {
+    let stage = Stage::new();
+    with_repository(&stage);
+    let bare = "git init -q --bare x; mv x/HEAD HEAD; rm -rf x/hooks x/branches; echo x > commondir; \
+         printf '[core]\n\tfsmonitor = evil\n\trepositoryformatversion = 0\n[extensions]\n\tworktreeConfig = true\n' > x/config; \
+         printf '[core]\n\tbare = false\n\tworktree = %s\n' $PWD > config.worktree";
+    let ran = run(&stage, false, &format!("mkdir sub; cd sub; {bare}"));
+    for path in ["sub/commondir", "sub/config.worktree", "sub/x/config"] {
+        assert!(
+            ran.output.contains(&format!("change {path}\n")),
+            "{path}: {ran:?}"
+        );
+        assert!(!stage.folder.join(path).exists(), "{path}");
+    }
+    // And where the working folder itself is to be one.
+    let stage = Stage::new();
+    let ran = run(&stage, false, bare);
+    for path in ["commondir", "config.worktree", "x/config"] {
+        assert!(
+            ran.output.contains(&format!("change {path}\n")),
+            "{path}: {ran:?}"
+        );
+        assert!(!stage.folder.join(path).exists(), "{path}");
+    }
+}
+
+#[test]
+fn what_leads_the_users_other_work_trees_to_their_repository_cannot_be_changed() {
+    let stage = Stage::new();
+    with_repository(&stage);
+    git(&stage, &["worktree", "add", "-q", "../feature"]);
+    for folder in [".git", "../feature"] {
+        give_all(&stage, stage.folder.join(folder));
+    }
+    let ran = run(
+        &stage,
+        false,
+        "for at in .git /run/countersign/git; do cd $at/worktrees; \
+           for file in commondir gitdir config.worktree HEAD; do echo evil > feature/$file || echo held; done; \
+           mv feature other || echo held; cd -; done > log 2> /dev/null; grep -c held log; rm log; \
+         git worktree add -q new; mkdir -p .git/worktrees/mine; echo evil > .git/worktrees/mine/commondir; echo x > .git/worktrees/mine/HEAD",
+    );
+    assert!(ran.output.starts_with("10\n"), "{ran:?}");
+    assert!(
+        ran.output
+            .contains("change .git/worktrees/mine/commondir\n"),
+        "{ran:?}"
+    );
+    assert!(!ran.output.contains("feature"), "{ran:?}");
+    assert!(!stage.folder.join(".git/worktrees/mine/commondir").exists());
+    assert_eq!(
+        git(&stage, &["-C", "../feature", "log", "--format=%s"]),
+        "one\n"
+    );
+}
+
+#[test]
+fn hooks_and_settings_elsewhere_to_which_gits_settings_lead_wait_for_a_yes() {
+    let stage = Stage::new();
+    with_repository(&stage);
+    git(&stage, &["config", "core.hooksPath", ".husky/_"]);
+    git(&stage, &["config", "include.path", "../.gitconfig"]);
+    git(
+        &stage,
+        &["config", "includeIf.onbranch:x.path", "../late/settings"],
+    );
+    git(&stage, &["config", "filter.x.clean", "tools/clean.sh %f"]);
+    stage.write(&stage.folder.join(".husky/_/pre-commit"), "mine");
+    stage.write(&stage.folder.join(".gitconfig"), "[x]\n\ty = mine\n");
+    stage.write(&stage.folder.join("tools/clean.sh"), "mine");
+    stage.write(
+        &stage.home.join(".gitconfig"),
+        "[core]\n\thooksPath = own/hooks\n",
+    );
+    give_all(&stage, stage.folder.join(".git"));
+    let ran = run(
+        &stage,
+        false,
+        "for at in .husky/_/pre-commit .husky/_/post-merge own/hooks/pre-commit; do echo evil > $at; done; cat .husky/_/pre-commit; \
+         echo evil >> .gitconfig; mkdir late; echo evil > late/settings; echo changed > tools/clean.sh",
+    );
+    assert!(ran.output.starts_with("evil\n"), "{ran:?}");
+    for path in [
+        ".gitconfig",
+        ".husky/_/pre-commit",
+        ".husky/_/post-merge",
+        "late/settings",
+        "own/hooks/pre-commit",
+    ] {
+        assert!(
+            ran.output.contains(&format!("change {path}\n")),
+            "{path}: {ran:?}"
+        );
+    }
+    assert!(
+        ran.output.contains("built-from tools/clean.sh\n"),
+        "{ran:?}"
+    );
+    assert_nothing_evil(&stage, &ran);
+    assert!(!stage.folder.join("own").exists());
+}
+
+#[test]
+fn what_is_mounted_over_cannot_be_changed_by_another_name_of_it() {
+    let stage = Stage::new();
+    with_repository(&stage);
+    let path = |name: &str| stage.folder.join(name);
+    stage.write(&path(".vscode/tasks.json"), "mine");
+    std::fs::hard_link(path(".vscode/tasks.json"), path("other")).unwrap();
+    std::fs::hard_link(path(".git/config"), path(".git/other")).unwrap();
+    let ran = run(&stage, false, "echo evil > other; echo evil > .git/other");
+    assert_eq!(ran.output, "", "{ran:?}");
+    let tasks = std::fs::read_to_string(path(".vscode/tasks.json")).unwrap();
+    assert_eq!(tasks, "mine");
+    assert!(!git(&stage, &["config", "--list"]).contains("evil"));
+}
+
+#[test]
+fn what_the_user_changes_meanwhile_is_the_users_and_what_the_run_puts_in_its_place_is_not() {
+    let stage = Stage::new();
+    for name in [".vscode/settings.json", ".idea/x.xml"] {
+        stage.write(&stage.folder.join(name), "mine");
+    }
+    let script = "touch ready; while [ ! -e go ]; do sleep 0.05; done; \
+         for at in .idea .zed; do mkdir -p $at; echo evil > $at/tasks.json; done";
+    let mut launcher = stage.launch(&[keep(&stage)], &["/bin/sh", "-c", script]);
+    let launcher = launcher.stdout(Stdio::piped()).spawn().unwrap();
+    eventually("the run is there", || stage.folder.join("ready").exists());
+    std::fs::write(stage.folder.join(".vscode/settings.json"), "later").unwrap();
+    // As git does it, when it checks out a branch without them.
+    std::fs::remove_dir_all(stage.folder.join(".idea")).unwrap();
+    std::fs::remove_dir(stage.folder.join(".zed")).unwrap();
+    stage.write(&stage.folder.join("go"), "");
+    let output = launcher.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    for path in [".idea/tasks.json", ".zed/tasks.json"] {
+        assert!(text.contains(&format!("change {path}\n")), "{path}: {text}");
+        assert!(!stage.folder.join(path).exists(), "{path}");
+    }
+    assert!(!text.contains(".vscode"), "{text}");
+    let settings = stage.folder.join(".vscode/settings.json");
+    assert_eq!(std::fs::read_to_string(settings).unwrap(), "later");
 }
 
 #[test]
