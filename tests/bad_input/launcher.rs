@@ -104,11 +104,13 @@ sys.stdin.readline()
 
 /// Begins runs until no more are begun, says so, and when all of them are over.
 const CROWD: &str = r#"
-import json, socket, struct, sys
+import json, socket, struct, sys, tempfile
 def ask():
     lease = socket.socket(socket.AF_UNIX)
     lease.connect(sys.argv[1])
-    text = json.dumps(dict(ask='begin-run', agent='inbox-bot', task='t', argv=['x'], folder='/', contained=True, loopback=False)).encode()
+    # Each has a folder of its own: two runs never write to the same files.
+    folder = tempfile.mkdtemp()
+    text = json.dumps(dict(ask='begin-run', agent='inbox-bot', task='t', argv=['x'], folder=folder, contained=True, loopback=False)).encode()
     lease.sendall(struct.pack('>I', len(text)) + text)
     length = struct.unpack('>I', lease.recv(4, socket.MSG_WAITALL))[0]
     return lease, json.loads(lease.recv(length, socket.MSG_WAITALL))

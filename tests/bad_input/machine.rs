@@ -1,6 +1,6 @@
 //! A full disk, no descriptors left.
 
-use crate::{READ, assert_works, ends, requests, run_ends, status};
+use crate::{READ, assert_works, ends, requests, run_ends_in, status};
 use countersign_testkit::scene::said;
 use countersign_testkit::{Desktop, Scene};
 use std::fs;
@@ -73,6 +73,8 @@ impl Drop for SmallDisk {
 /// any more, nothing begins, and the stop still works.
 fn assert_fails_closed(scene: &Scene, fill: impl FnOnce()) {
     let folder = scene.work().unwrap();
+    let other = scene.desktop.path("home").join("other");
+    scene.desktop.person().make_folder(&other).unwrap();
     let script = format!(
         "{READ}; touch ready; until [ -e go ]; do sleep 0.05; done; \
          for i in $(seq 400); do {READ} | tee -a told | grep -q ledger-failed && break; done; {READ}; \
@@ -93,7 +95,7 @@ fn assert_fails_closed(scene: &Scene, fill: impl FnOnce()) {
         warnings.contains("The ledger has failed and nothing is released"),
         "{warnings}"
     );
-    let told = run_ends(scene, "inbox-bot", &["true"], 1);
+    let told = run_ends_in(scene, &other, "inbox-bot", &["true"], 1);
     assert!(told.contains("The audit trail cannot be written"), "{told}");
     ends(scene, &["stop"], 0);
     assert!(!status(scene)["stopped"].is_null());

@@ -14,6 +14,7 @@ mod upstream;
 use countersign_testkit::programs;
 use countersign_testkit::scene::{Scene, said};
 use serde_json::Value;
+use std::path::Path;
 use std::time::Duration;
 
 /// A routine read, with its status after the body.
@@ -106,11 +107,16 @@ fn outcome_of(scene: &Scene, target: &str) -> Value {
 
 /// Starts a command as this agent, whose end must have this code; what it said.
 fn run_ends(scene: &Scene, agent: &str, argv: &[&str], code: i32) -> String {
+    run_ends_in(scene, &scene.work().unwrap(), agent, argv, code)
+}
+
+/// The same in another folder: two runs never write to the same files at once.
+fn run_ends_in(scene: &Scene, folder: &Path, agent: &str, argv: &[&str], code: i32) -> String {
     let mut command = scene
         .desktop
         .command(programs::built("countersign").unwrap());
     command.args(["run", "--agent", agent, "--"]).args(argv);
-    let output = command.current_dir(scene.work().unwrap()).output().unwrap();
+    let output = command.current_dir(folder).output().unwrap();
     let told = said(&output);
     assert_eq!(output.status.code(), Some(code), "{argv:?}: {told}");
     told

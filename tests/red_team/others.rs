@@ -5,7 +5,7 @@ use countersign_testkit::scene::said;
 use std::time::Duration;
 
 #[test]
-fn two_agents_never_write_to_the_same_files_at_once() {
+fn two_runs_never_write_to_the_same_files_at_once() {
     let range = Range::new();
     let outer = range.folder("shared");
     let inner = range.folder("shared/inner");
@@ -17,12 +17,17 @@ fn two_agents_never_write_to_the_same_files_at_once() {
         .unwrap();
     let mut up = [0; 2];
     std::io::Read::read_exact(first.stdout.as_mut().unwrap(), &mut up).unwrap();
-    for folder in [&outer, &inner, &link, &link.join("inner")] {
-        let output = range.command("helper", folder, &["true"]).output().unwrap();
+    for (agent, folder) in [
+        ("helper", &outer),
+        ("helper", &inner),
+        ("inbox-bot", &link),
+        ("inbox-bot", &link.join("inner")),
+    ] {
+        let output = range.command(agent, folder, &["true"]).output().unwrap();
         let text = said(&output);
         assert_eq!(output.status.code(), Some(1), "{text}");
         assert!(
-            text.contains("two agents never write to the same files"),
+            text.contains("two runs never write to the same files"),
             "{text}"
         );
     }
@@ -35,6 +40,54 @@ fn two_agents_never_write_to_the_same_files_at_once() {
     drop(first.stdin.take());
     first.wait().unwrap();
     let output = range.command("helper", &outer, &["true"]).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn no_run_begins_where_an_earlier_one_is_not_put_back_yet() {
+    let mut range = Range::new();
+    let folder = range.folder("work");
+    let kept = range.scene.state().join("left");
+    let script =
+        "mkdir -p sub/.vscode; echo red-team-trap > sub/.vscode/tasks.json; echo up; read line";
+    let mut run = range
+        .command("inbox-bot", &folder, &["sh", "-c", script])
+        .spawn()
+        .unwrap();
+    let mut up = [0; 2];
+    std::io::Read::read_exact(run.stdout.as_mut().unwrap(), &mut up).unwrap();
+    let of_run = std::fs::read_dir(kept).unwrap().next().unwrap().unwrap();
+    // What it left behind cannot be written down.
+    let in_the_way = of_run.path().join("left.json");
+    range
+        .scene
+        .desktop
+        .person()
+        .make_folder(&in_the_way)
+        .unwrap();
+    let from = range.scene.authority.screen().len();
+    drop(run.stdin.take());
+    let asked = range.scene.authority.wait_for(" to approve: ", from);
+    assert!(asked.is_ok(), "{asked:?}");
+    range.scene.authority.type_line("no").unwrap();
+    let text = said(&run.wait_with_output().unwrap());
+    assert!(text.contains("MAY BE IN FORCE"), "{text}");
+    // It is put back all the same.
+    assert!(!folder.join("sub/.vscode").exists());
+    let next = |agent, folder| said(&range.command(agent, folder, &["true"]).output().unwrap());
+    for agent in ["inbox-bot", "helper"] {
+        let text = next(agent, &folder);
+        assert!(text.contains("is not put back yet"), "{text}");
+    }
+    let listed = range.scene.countersign(&["kept"]).unwrap();
+    assert_eq!(listed.status.code(), Some(1), "{}", said(&listed));
+    std::fs::remove_dir(in_the_way).unwrap();
+    let listed = range.scene.countersign(&["kept"]).unwrap();
+    assert!(listed.status.success(), "{}", said(&listed));
+    let output = range
+        .command("helper", &folder, &["true"])
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", said(&output));
 }
 

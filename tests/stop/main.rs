@@ -74,7 +74,7 @@ fn run(scene: &Scene, group: Option<&Group>, agent: &str, argv: &[&str]) -> Chil
         Some(group) => group.command(&scene.desktop, program),
         None => scene.desktop.command(program),
     };
-    // Two agents never write to the same files at once.
+    // Two runs never write to the same files at once.
     let folder = match agent {
         "inbox-bot" => scene.work().unwrap(),
         other => scene.desktop.path("home").join(other),

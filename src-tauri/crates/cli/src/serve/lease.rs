@@ -22,9 +22,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+
+/// How long a run that begins waits for its working folder, and how often it looks.
+const IS_GIVEN_BACK: Duration = Duration::from_secs(2);
+const LOOKS: Duration = Duration::from_millis(50);
 
 /// What `countersign run` asked for.
 pub(super) struct Wanted {
@@ -88,7 +93,7 @@ struct Begun {
     life: Life,
     reply: Reply,
     folder: RunFolder,
-    /// The working folder, as long as it is this agent's.
+    /// The working folder, as long as it is this run's.
     taken: Option<Taken>,
     /// Where the run's ports go when they come. `None` when none are to come.
     ports: Option<Handing>,
@@ -107,11 +112,15 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         |e: &dyn std::fmt::Display| (exit::FAILED, format!("The run could not be begun: {e}"));
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(|e| internal(&e))?;
-    let taken = wanted
-        .contained
-        .then(|| authority.folders.take(&wanted.agent, &wanted.folder))
-        .transpose()
-        .map_err(|sentence| (exit::FAILED, sentence))?;
+    if !broker.may_run(&wanted.agent) {
+        return Err(refused(ReasonCode::Stopped, &wanted.agent));
+    }
+    let taken = if wanted.contained {
+        let taken = take(authority, &wanted).await;
+        Some(taken.map_err(|sentence| (exit::FAILED, sentence))?)
+    } else {
+        None
+    };
     let door = if wanted.loopback {
         Some(Door::open(authority)?)
     } else {
@@ -211,6 +220,18 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         taken,
         ports: ports.map(|to| Handing { to, lane }),
     })
+}
+
+/// Takes the working folder; waits a little for a run that is just ending.
+async fn take(authority: &Authority, wanted: &Wanted) -> Result<Taken, String> {
+    let left = authority.home.left();
+    let began = Instant::now();
+    loop {
+        match authority.folders.take(&wanted.agent, &wanted.folder, &left) {
+            Err(_) if began.elapsed() < IS_GIVEN_BACK => tokio::time::sleep(LOOKS).await,
+            taken => return taken,
+        }
+    }
 }
 
 fn refused(reason: ReasonCode, agent: &AgentId) -> (u8, String) {
