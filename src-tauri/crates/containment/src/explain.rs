@@ -53,10 +53,10 @@ pub fn explain(spec: &RunSpec) -> Result<Vec<String>, ContainmentError> {
     for path in &spec.read_only {
         lines.push(format!("It reads {}.", places.readable(path)?.display()));
     }
-    for cache in places.caches_in(&folder) {
+    for path in places.not_to_be_changed_in(&folder) {
         lines.push(format!(
-            "It reads {}: a cache of yours, which it cannot change.",
-            cache.display()
+            "It reads {}, which it cannot change: your own programs start from there.",
+            path.display()
         ));
     }
     for own in &spec.own {

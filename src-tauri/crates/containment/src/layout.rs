@@ -295,12 +295,22 @@ impl Layout {
 
     fn working_folder(&mut self, plan: &Plan<'_>) -> io::Result<()> {
         self.bind("--bind", plan.folder, plan.folder);
+        let not_to_be_changed = plan.places.not_to_be_changed_in(plan.folder);
+        // A mount point cannot be renamed aside, nor can what holds one by its own name.
+        let above: BTreeSet<&Path> = not_to_be_changed
+            .iter()
+            .flat_map(|path| path.ancestors().skip(1))
+            .filter(|above| above.starts_with(plan.folder) && *above != plan.folder)
+            .collect();
+        for path in above {
+            self.bind("--bind", path, path);
+        }
         // After the folder: it may hold a tool chain (`~/go`), which stays read-only.
         for (seen, real) in &plan.places.tool_chains {
             self.bind("--ro-bind", real, seen);
         }
-        for cache in plan.places.caches_in(plan.folder) {
-            self.show(cache);
+        for path in not_to_be_changed {
+            self.show(path);
         }
         let repository = match plan.later {
             Some(_) => Repository::default(),

@@ -1,6 +1,7 @@
 //! Where people keep secrets, where tools live, and which folders a run may work in.
 
 use nix::unistd::{Uid, User};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -83,6 +84,20 @@ const CACHE_BY_VARIABLE: &[&str] = &[
     "BUN_INSTALL_CACHE_DIR", "NUGET_PACKAGES",
 ];
 
+/// Below a home folder: what the user's session, shells and editors execute when they
+/// start. People keep such places elsewhere, in a repository, and link to them.
+#[rustfmt::skip]
+const START_UP: &[&str] = &[
+    ".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".bash_aliases", ".profile", ".zshrc", ".zshenv",
+    ".zprofile", ".zlogin", ".zlogout", ".kshrc", ".inputrc", ".xprofile", ".xinitrc", ".xsession", ".xsessionrc",
+    ".pam_environment", ".config/fish", ".config/nushell", ".config/autostart", ".config/systemd",
+    ".config/environment.d", ".config/plasma-workspace", ".config/sway", ".config/hypr", ".config/i3",
+    ".config/nvim", ".config/helix", ".config/Code/User", ".config/VSCodium/User", ".config/git",
+    ".config/tmux", ".config/direnv", ".config/mise", ".local/share/applications", ".local/share/systemd",
+    ".local/share/nvim", ".local/share/dbus-1", ".gitconfig", ".vimrc", ".vim", ".emacs", ".emacs.d",
+    ".tmux.conf", ".screenrc", ".gdbinit", ".vscode", ".oh-my-zsh", "bin",
+];
+
 /// Why a folder may not be shown to a run.
 #[derive(Debug, Error)]
 pub enum FolderRefused {
@@ -123,6 +138,14 @@ pub enum FolderRefused {
         path: PathBuf,
         /// The tool chain.
         tools: PathBuf,
+    },
+    /// It lies where the user's session, shells or editors start from.
+    #[error("{} is inside {}, from which your own programs start", path.display(), place.display())]
+    StartUp {
+        /// With symbolic links resolved.
+        path: PathBuf,
+        /// The place.
+        place: PathBuf,
     },
     /// It lies in a cache: what is written there, the user's programs run later.
     #[error("{} is inside {}, a cache from which your own programs take what they run", path.display(), cache.display())]
@@ -190,6 +213,8 @@ pub(crate) struct Places {
     pub(crate) tool_chains: Vec<(PathBuf, PathBuf)>,
     /// Caches that are there, where they really are.
     caches: Vec<PathBuf>,
+    /// [`START_UP`], as far as it is there, where it really is.
+    start_up: Vec<PathBuf>,
     homes: Vec<PathBuf>,
 }
 
@@ -232,6 +257,14 @@ impl Places {
             let place = move |name: &&str| home.join(name);
             CACHES.iter().map(place)
         });
+        let start_up = owner.homes.iter().flat_map(|home| {
+            let place = move |name: &&str| home.join(name);
+            START_UP.iter().map(place)
+        });
+        let start_up = start_up
+            .filter_map(|path| path.canonicalize().ok())
+            .filter(|path| !owner.homes.iter().any(|home| home.starts_with(path)))
+            .collect();
         let named = CACHE_BY_VARIABLE.iter().filter_map(|name| variable(name));
         let caches = below
             .chain(named.map(PathBuf::from))
@@ -244,6 +277,7 @@ impl Places {
             secret,
             tool_chains,
             caches,
+            start_up,
             homes: owner.homes.clone(),
         }
     }
@@ -261,13 +295,20 @@ impl Places {
             let cache = cache.clone();
             return Err(FolderRefused::Cache { path, cache });
         }
+        if let Some(place) = self.start_up.iter().find(|place| path.starts_with(place)) {
+            let place = place.clone();
+            return Err(FolderRefused::StartUp { path, place });
+        }
         Ok(path)
     }
 
-    /// The user's caches that lie in a working folder: not to be written to.
-    pub(crate) fn caches_in(&self, folder: &Path) -> impl Iterator<Item = &Path> {
-        let inside = move |cache: &&PathBuf| cache.starts_with(folder);
-        self.caches.iter().filter(inside).map(PathBuf::as_path)
+    /// The user's caches, tool chains, and what their programs start from, that really
+    /// lie in a working folder: not to be written to.
+    pub(crate) fn not_to_be_changed_in(&self, folder: &Path) -> BTreeSet<&Path> {
+        let tools = self.tool_chains.iter().map(|(_, real)| real);
+        let all = self.caches.iter().chain(&self.start_up).chain(tools);
+        let all = all.filter(|place| place.starts_with(folder));
+        all.map(PathBuf::as_path).collect()
     }
 
     /// The path with symbolic links resolved, if a run may read there.
@@ -437,8 +478,38 @@ mod tests {
             assert!(matches!(refused, FolderRefused::Cache { .. }), "{refused}");
         }
         let go = places.working_folder(&owner.home.join("go")).unwrap();
-        assert!(places.caches_in(&go).eq([owner.home.join("go/pkg")]));
+        let pkg = owner.home.join("go/pkg");
+        assert_eq!(places.not_to_be_changed_in(&go), [&*pkg].into());
         let source = owner.home.join("go/src");
-        assert_eq!(places.caches_in(&source).count(), 0);
+        assert!(places.not_to_be_changed_in(&source).is_empty());
+    }
+
+    #[test]
+    fn what_the_users_programs_start_from_is_refused_and_known_where_it_really_lies() {
+        let (_root, owner) = setting();
+        let path = |name: &str| owner.home.join(name);
+        for folder in [".config/fish", ".local", "dotfiles/a/nvim", "dotfiles/bin"] {
+            std::fs::create_dir_all(path(folder)).unwrap();
+        }
+        std::fs::write(path("dotfiles/bashrc"), "").unwrap();
+        for (to, link) in [
+            ("dotfiles/bashrc", ".bashrc"),
+            ("../dotfiles/a/nvim", ".config/nvim"),
+            ("../dotfiles/bin", ".local/bin"),
+        ] {
+            std::os::unix::fs::symlink(to, path(link)).unwrap();
+        }
+        let places = places(&owner, &[]);
+        for folder in [".config/fish", "dotfiles/a/nvim"] {
+            let refused = places.working_folder(&path(folder)).unwrap_err();
+            assert!(
+                matches!(refused, FolderRefused::StartUp { .. }),
+                "{refused}"
+            );
+        }
+        let folder = places.working_folder(&path("dotfiles")).unwrap();
+        let expected = ["a/nvim", "bashrc", "bin"].map(|name| folder.join(name));
+        let found = places.not_to_be_changed_in(&folder);
+        assert!(found.into_iter().eq(&expected));
     }
 }

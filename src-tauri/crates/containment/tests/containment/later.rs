@@ -580,6 +580,33 @@ fn what_is_mounted_over_cannot_be_changed_by_another_name_of_it() {
 }
 
 #[test]
+fn what_the_users_session_starts_from_is_read_only_wherever_it_really_lies() {
+    let stage = Stage::new();
+    let path = |name: &str| stage.folder.join(name);
+    for name in ["bashrc", "bin/tool", "a/nvim/init.lua"] {
+        stage.write(&path(name), "mine");
+    }
+    for folder in [".local", ".config"] {
+        stage.make_folder(&stage.home.join(folder));
+    }
+    for (to, link) in [
+        ("project/bashrc", ".bashrc"),
+        ("../project/bin", ".local/bin"),
+        ("../project/a/nvim", ".config/nvim"),
+    ] {
+        std::os::unix::fs::symlink(to, stage.home.join(link)).unwrap();
+    }
+    let ran = run(
+        &stage,
+        false,
+        "for at in bashrc bin/tool bin/new a/nvim/init.lua; do (echo evil > $at) 2>/dev/null || echo held; done; \
+         for at in bashrc bin a a/nvim; do mv $at other 2>/dev/null || echo held; done; echo x > a/new",
+    );
+    assert_eq!(ran.output, "held\n".repeat(8), "{ran:?}");
+    assert!(path("a/new").exists());
+}
+
+#[test]
 fn what_the_user_changes_meanwhile_is_the_users_and_what_the_run_puts_in_its_place_is_not() {
     let stage = Stage::new();
     for name in [".vscode/settings.json", ".idea/x.xml"] {
