@@ -55,6 +55,16 @@ pub(super) fn send<T: Serialize>(
     carry: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
     let message = frame::written(message)?;
+    if carry.is_empty() && message.len() <= SHORT {
+        let message = [&[HERE], &message[..]].concat();
+        return loop {
+            // A gateway may carry nothing, so it has no `sendmsg`.
+            match rustix::net::send(to, &message, SendFlags::NOSIGNAL) {
+                Err(Errno::INTR) => {}
+                sent => break Ok(sent.map(drop)?),
+            }
+        };
+    }
     let mut carry = carry.to_vec();
     let (place, short, long) = if message.len() > SHORT {
         (IN_A_FILE, &[][..], Some(file(&message)?))

@@ -1,5 +1,6 @@
 //! The system calls that are left to a gateway: to read, write and wait on what it
-//! has, memory, threads, time and randomness. It can open nothing: no file, no
+//! has, memory, threads, time and randomness. It can hand nothing on (`sendmsg`
+//! carries descriptors) and open nothing: no file, no
 //! connection, no program, no other process.
 
 #[cfg(target_os = "linux")]
@@ -94,12 +95,10 @@ pub(super) fn lock() -> Result<(), seccompiler::Error> {
     }
     // To send is not to connect: with this flag it would be (tcp(7)).
     let connects = libc::MSG_FASTOPEN as u64;
-    for (call, flags) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2)] {
-        rules.insert(
-            call,
-            vec![condition(flags, SeccompCmpOp::MaskedEq(connects), 0)?],
-        );
-    }
+    rules.insert(
+        libc::SYS_sendto,
+        vec![condition(3, SeccompCmpOp::MaskedEq(connects), 0)?],
+    );
     rules.insert(
         libc::SYS_ioctl,
         vec![condition(1, SeccompCmpOp::Eq, libc::FIONBIO)?],
@@ -139,6 +138,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         use rustix::net::{AddressFamily, SocketType, socket};
         let fresh = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        let (pair, _other) = std::os::unix::net::UnixStream::pair().unwrap();
         // The filter is for good, so it is a thread's of its own.
         let locked = std::thread::spawn(move || {
             lock().unwrap();
@@ -159,6 +159,7 @@ mod tests {
                     "a connection by sending",
                     connects_by_sending(&fresh, address),
                 ),
+                ("a way for descriptors", hands_on(&pair)),
                 (
                     "a program",
                     std::process::Command::new("/bin/true").spawn().is_ok(),
@@ -190,5 +191,17 @@ mod tests {
         let flags = rustix::net::SendFlags::from_bits_retain(libc::MSG_FASTOPEN as u32);
         let sent = rustix::net::sendto(socket, b"x", flags, &to);
         sent != Err(rustix::io::Errno::NOSYS)
+    }
+
+    /// Whether it can send a descriptor along.
+    fn hands_on(socket: &std::os::unix::net::UnixStream) -> bool {
+        use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+        use std::os::fd::AsFd as _;
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let carried = [socket.as_fd()];
+        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&carried)));
+        let data = [std::io::IoSlice::new(b"x")];
+        sendmsg(socket, &data, &mut ancillary, SendFlags::empty()).is_ok()
     }
 }

@@ -18,7 +18,7 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -135,26 +135,45 @@ impl Apart {
         let ours = std::os::unix::net::UnixStream::from(ours);
         ours.set_nonblocking(true)?;
         let control = UnixStream::from_std(ours)?;
-        if !self.ports.is_empty() {
-            self.hand_over_ports(&control).await?;
+        let broker = self.broker.clone();
+        let cut = broker.cut(&facts.run);
+        // What is said waits for a gateway that does not listen. The cut does not.
+        let ended = tokio::select! { biased;
+            () = cut.cancelled() => None,
+            ended = self.until_it_ends(&facts.run, &control, &mut lanes, changed, child) => {
+                Some(ended)
+            }
+        };
+        if let Some(ended) = ended {
+            return ended.map(Ended::Crashed);
         }
-        let run = &facts.run;
-        let cut = self.broker.cut(run);
+        let reason = broker.cut_reason(&facts.run);
+        // It ends what goes on, and says how; or it does not.
+        let last_words = async {
+            say(&control, &Order::Cut { reason }, &[]).await?;
+            while lanes.join_next().await.is_some() {}
+            io::Result::Ok(())
+        };
+        let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
+        Ok(Ended::Cut)
+    }
+
+    /// Serves what a process wishes, until it ends by itself: why.
+    async fn until_it_ends(
+        &mut self,
+        run: &RunId,
+        control: &UnixStream,
+        lanes: &mut JoinSet<io::Result<()>>,
+        mut changed: watch::Receiver<()>,
+        child: &mut Child,
+    ) -> io::Result<String> {
+        if !self.ports.is_empty() {
+            self.hand_over_ports(control).await?;
+        }
         let mut wishes = JoinSet::new();
-        let crashed = |why: &str| Ok(Ended::Crashed(why.to_owned()));
+        let crashed = |why: &str| Ok(why.to_owned());
         loop {
             tokio::select! { biased;
-                () = cut.cancelled() => {
-                    let reason = self.broker.cut_reason(run);
-                    // It ends what goes on, and says how; or it does not.
-                    let last_words = async {
-                        say(&control, &Order::Cut { reason }, &[]).await?;
-                        while lanes.join_next().await.is_some() {}
-                        io::Result::Ok(())
-                    };
-                    let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
-                    return Ok(Ended::Cut);
-                }
                 ended = child.wait() => {
                     ended?;
                     return crashed("its process has ended");
@@ -166,7 +185,7 @@ impl Apart {
                         Err(_) => crashed("serving it failed"),
                     };
                 }
-                wish = hear(&control) => match wish? {
+                wish = hear(control) => match wish? {
                     None => return crashed("it closed its connection"),
                     Some(_) if wishes.len() >= MOST_WISHES => {
                         return crashed("it asked for too much at once");
@@ -178,7 +197,7 @@ impl Apart {
                 },
                 Some(Ok((order, carried))) = wishes.join_next() => {
                     let carried: Vec<_> = carried.iter().map(OwnedFd::as_fd).collect();
-                    say(&control, &order, &carried).await?;
+                    say(control, &order, &carried).await?;
                 }
                 ports = handed(self.to_come.as_mut()) => {
                     self.to_come = None;
@@ -186,12 +205,12 @@ impl Apart {
                     // contained run's.
                     if let Some(Ok(sockets)) = ports.map(Checked::into_sockets) {
                         self.ports = sockets;
-                        self.hand_over_ports(&control).await?;
+                        self.hand_over_ports(control).await?;
                     }
                 }
                 Ok(()) = changed.changed() => {
                     let accounts = self.accounts(run);
-                    say(&control, &Order::Accounts { accounts }, &[]).await?;
+                    say(control, &Order::Accounts { accounts }, &[]).await?;
                 }
             }
         }

@@ -7,6 +7,8 @@ use countersign_broker::{Broker, Countersigner as _, Submission};
 use countersign_model::{RequestId, RunId};
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
@@ -22,6 +24,7 @@ const MOST: usize = 1024;
 struct Open {
     request: RequestId,
     withdrawn: CancellationToken,
+    released: Arc<AtomicBool>,
     _settled: oneshot::Sender<()>,
 }
 
@@ -55,17 +58,20 @@ pub(super) async fn serve(broker: Broker, run: RunId, stream: UnixStream) -> io:
                 }
                 let (settled, is_settled) = oneshot::channel();
                 let withdrawn = CancellationToken::new();
+                let released = Arc::<AtomicBool>::default();
                 open.insert(
                     call,
                     Open {
                         request: submission.request.clone(),
                         withdrawn: withdrawn.clone(),
+                        released: Arc::clone(&released),
                         _settled: settled,
                     },
                 );
                 let (broker, to) = (broker.clone(), to.clone());
                 tasks.spawn(async move {
-                    one(&broker, &to, call, *submission, &withdrawn, is_settled).await?;
+                    let of_it = (&withdrawn, &*released);
+                    one(&broker, &to, call, *submission, of_it, is_settled).await?;
                     Ok(Some(call))
                 });
             }
@@ -75,12 +81,15 @@ pub(super) async fn serve(broker: Broker, run: RunId, stream: UnixStream) -> io:
                 }
             }
             FromGateway::Settle { call, settled } => {
-                // Of its own requests alone; once.
-                if let Some(of_it) = open.remove(&call)
-                    && of_it.request == settled.request
-                {
-                    broker.settle(settled);
+                // Of its own requests alone; once; and after it was released, or
+                // nobody would see to its cut.
+                let Some(of_it) = open.remove(&call) else {
+                    continue;
+                };
+                if of_it.request != settled.request || !of_it.released.load(Ordering::Acquire) {
+                    return Err(io::ErrorKind::InvalidData.into());
                 }
+                broker.settle(settled);
             }
             FromGateway::Ended {} => return Ok(()),
             FromGateway::Reject { call, rejected } => {
@@ -108,7 +117,7 @@ async fn one(
     to: &Sender,
     call: u64,
     submission: Submission,
-    withdrawn: &CancellationToken,
+    (withdrawn, released): (&CancellationToken, &AtomicBool),
     settled: oneshot::Receiver<()>,
 ) -> io::Result<()> {
     let exact = submission.exact.clone();
@@ -135,6 +144,7 @@ async fn one(
         request,
         presented,
     };
+    released.store(true, Ordering::Release);
     let _ = to.send(&message, &secrets);
     tokio::pin!(settled);
     tokio::select! { biased;
