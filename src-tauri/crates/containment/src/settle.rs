@@ -15,7 +15,7 @@ use crate::{over, walk};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -184,13 +184,15 @@ impl LeftBehind {
         // For people to look at: these are executed by nobody.
         for change in &self.changes {
             if let Some(after) = &change.after {
-                let _ = tree::put(&kept.join("files").join(&change.path), Some(after));
+                let _ = laid_out(kept, &change.path, after);
             }
         }
         let mut is_moved = true;
         for (path, copy) in &self.too_large {
-            let (from, to) = (Keep::copies(kept).join(copy), kept.join("files").join(path));
-            is_moved &= moved(&from, &to).is_ok();
+            let from = Keep::copies(kept).join(copy);
+            let to = kept.join("files").join(path);
+            let is_there = among_files(kept, path).is_ok();
+            is_moved &= is_there && moved(&from, &to).is_ok();
         }
         for aside in std::mem::take(&mut self.aside) {
             self.set_aside(aside);
@@ -398,6 +400,21 @@ fn without_empty_folders(path: &Path, folder: &Path) {
             return;
         }
     }
+}
+
+/// Puts one where people look at it.
+fn laid_out(kept: &Path, path: &OsString, entry: &Entry) -> io::Result<()> {
+    let name = Path::new(path).file_name();
+    let name = name.ok_or(io::ErrorKind::InvalidInput)?;
+    tree::put_in(among_files(kept, path)?.as_fd(), name, Some(entry))
+}
+
+/// The folder among those files that this belongs in, made if need be. Through a link
+/// that the run left there as well, the user would write wherever it leads.
+fn among_files(kept: &Path, path: &OsString) -> io::Result<OwnedFd> {
+    let there = kept.canonicalize()?.join("files").join(path);
+    let above = there.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    tree::open_folder(above, true)
 }
 
 /// Moves it to where nothing is, across file systems too.

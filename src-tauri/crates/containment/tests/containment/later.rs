@@ -375,6 +375,32 @@ fn a_folder_that_cannot_be_listed_is_opened_up_and_looked_through() {
     assert_nothing_evil(&stage, &ran);
 }
 
+/// What is laid out for people, before anybody is asked, is laid out by the user: a
+/// link among it must lead nothing elsewhere.
+#[test]
+fn what_a_run_left_is_not_laid_out_through_a_link_that_it_left_too() {
+    let stage = Stage::new();
+    stage.write(&stage.folder.join("sub/.vscode/settings.json"), "mine");
+    give_all(&stage, stage.folder.clone());
+    let prey = stage.home.join("prey");
+    stage.write(&prey.join(".bashrc"), "mine");
+    give_all(&stage, prey.clone());
+    let script = format!(
+        "echo evil > sub/.vscode/.bashrc; mkdir sub/.vscode/.ssh; echo evil > sub/.vscode/.ssh/authorized_keys; \
+         mv sub sub2; mkdir sub; ln -s {} sub/.vscode",
+        prey.display()
+    );
+    let ran = run(&stage, false, &script);
+    let bashrc = std::fs::read_to_string(prey.join(".bashrc")).unwrap();
+    assert_eq!(bashrc, "mine", "{ran:?}");
+    assert!(!prey.join(".ssh").exists(), "{ran:?}");
+    // The folder went elsewhere, with what is the user's; nothing is in its place.
+    let settings = std::fs::read_to_string(stage.folder.join("sub2/.vscode/settings.json"));
+    assert_eq!(settings.unwrap(), "mine", "{ran:?}");
+    assert!(!stage.folder.join("sub/.vscode").is_symlink(), "{ran:?}");
+    assert_nothing_evil(&stage, &ran);
+}
+
 #[test]
 fn a_folder_that_was_shut_before_is_read_only_and_stays_as_it_was() {
     let stage = Stage::new();
