@@ -114,15 +114,7 @@ impl Broker {
     }
 
     fn settle_as(&self, request: &RequestId, outcome: Outcome) {
-        self.settle_open(Settled {
-            request: request.clone(),
-            outcome,
-            bytes_sent: 0,
-            bytes_received: 0,
-            duration_ms: 0,
-            body_digest: None,
-            tokens: None,
-        });
+        self.settle_open(Settled::without_bytes(request.clone(), outcome));
     }
 
     /// What was released and never settled is unknown, and says so: of a run, or

@@ -244,6 +244,22 @@ pub struct Settled {
     pub tokens: Option<Tokens>,
 }
 
+impl Settled {
+    /// What became of a request of which no byte moved, as far as is known.
+    #[must_use]
+    pub const fn without_bytes(request: RequestId, outcome: Outcome) -> Self {
+        Self {
+            request,
+            outcome,
+            bytes_sent: 0,
+            bytes_received: 0,
+            duration_ms: 0,
+            body_digest: None,
+            tokens: None,
+        }
+    }
+}
+
 /// The size of a question to a model and of its answer, in the service's own
 /// unit and by its own word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

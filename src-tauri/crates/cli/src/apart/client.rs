@@ -84,21 +84,9 @@ impl Drop for Held {
             let outcome = Outcome::NotSent {
                 reason: ReasonCode::Withdrawn,
             };
-            let settled = nothing_left(release.request, outcome);
+            let settled = Settled::without_bytes(release.request, outcome);
             self.lane.settle(self.call, settled);
         }
-    }
-}
-
-fn nothing_left(request: RequestId, outcome: Outcome) -> Settled {
-    Settled {
-        request,
-        outcome,
-        bytes_sent: 0,
-        bytes_received: 0,
-        duration_ms: 0,
-        body_digest: None,
-        tokens: None,
     }
 }
 
@@ -376,7 +364,7 @@ impl Countersigner for Client {
         let request = release.request;
         lane.settle(
             call,
-            nothing_left(request.clone(), Outcome::NotSent { reason }),
+            Settled::without_bytes(request.clone(), Outcome::NotSent { reason }),
         );
         refused(request, reason)
     }
