@@ -85,7 +85,7 @@ pub(super) async fn hold(
         Err(_) => End::because("its launcher was gone before it began"),
         Ok(()) => life.until_over(&mut stream, handle.as_ref(), ports).await,
     };
-    life.over(&end);
+    life.over(&end).await;
     Ok(())
 }
 

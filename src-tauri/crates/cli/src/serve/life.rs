@@ -199,7 +199,12 @@ impl Life {
     }
 
     /// Its lease is over, and so is it.
-    pub(super) fn over(self, end: &End) {
+    pub(super) async fn over(mut self, end: &End) {
+        // What the stop cut has ended by itself, and its gateway says how, before the
+        // end of the run would leave that unknown.
+        if self.run.cut.is_cancelled() {
+            self.serving.last_words().await;
+        }
         let broker = &self.authority.broker;
         if let Some(held) = &self.held {
             broker.let_go(held);

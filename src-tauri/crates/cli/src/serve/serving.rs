@@ -113,6 +113,8 @@ pub(super) struct Serving {
     task: JoinHandle<Option<Serves>>,
     /// The run has ended: nothing is to be waited for.
     over: CancellationToken,
+    /// Its gateway is a process of its own, and says how things ended across a socket.
+    is_apart: bool,
 }
 
 impl Serving {
@@ -123,10 +125,24 @@ impl Serving {
         facts: RunFacts,
     ) -> Self {
         let over = CancellationToken::new();
+        #[cfg(target_os = "linux")]
+        let is_apart = matches!(serves, Serves::Apart(_));
+        #[cfg(not(target_os = "linux"))]
+        let is_apart = false;
         let serve = serves.serve(authority.broker.clone(), facts, over.clone());
         Self {
             task: lane.spawn(serve),
             over,
+            is_apart,
+        }
+    }
+
+    /// Waits until the gateway of a run that was cut off has said how what it did
+    /// ended, for as long as it is given for that.
+    pub(super) async fn last_words(&mut self) {
+        // What has ended, and was taken, cannot be waited for again.
+        if self.is_apart && !self.task.is_finished() {
+            drop(self.end().await);
         }
     }
 
