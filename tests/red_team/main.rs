@@ -8,6 +8,8 @@
 
 mod alone;
 mod caches;
+mod clicks;
 mod others;
 mod range;
+mod replies;
 mod traps;

@@ -130,3 +130,58 @@ fn a_storm_of_detached_processes_is_over_with_the_stop() {
     assert_eq!(read(), then, "nothing beats any more");
     run.wait_with_output().unwrap();
 }
+
+/// What the user keeps in tool chains and caches.
+const KEPT: &[&str] = &[
+    ".cache/pip/wheel",
+    ".npm/_cacache/index",
+    ".cargo/bin/tool",
+    ".cargo/registry/src/crate.rs",
+    ".rustup/toolchains/rustc",
+    ".m2/repository/library.jar",
+    "go/pkg/mod/module.go",
+    ".local/bin/tool",
+    ".nvm/node",
+];
+
+#[test]
+fn what_is_written_to_tool_chains_and_temporary_folders_reaches_nobody_else() {
+    let range = Range::new();
+    let home = range.scene.desktop.path("home");
+    for kept in KEPT {
+        range.write(&home.join(kept), "mine\n");
+    }
+    range.withstands(agent!("tool_chains.py"), &[]);
+    for kept in KEPT {
+        let now = std::fs::read_to_string(home.join(kept)).unwrap();
+        assert_eq!(now, "mine\n", "{kept}");
+    }
+    // What is an agent's own lies in the state folder and in its working folder.
+    let find = |places: &str| {
+        let script = format!("find {places} -name red-team-poison -print 2>/dev/null; true");
+        let found = range
+            .scene
+            .desktop
+            .command("sh")
+            .args(["-c", &script])
+            .output();
+        said(&found.unwrap())
+    };
+    let (work, state) = (home.join("work"), range.scene.state());
+    let own = format!(
+        "( -path {} -o -path {} ) -prune -o",
+        work.display(),
+        state.display()
+    );
+    let own = own.replace('(', "\\(").replace(')', "\\)");
+    assert_eq!(find(&format!("{} {own}", home.display())), "");
+    let shared = "/tmp /var/tmp /dev/shm /run /opt /var/cache /etc /usr/local -maxdepth 2";
+    assert_eq!(find(shared), "");
+
+    let hunt = "find ~ /tmp /var /dev/shm /run /opt /etc /usr/local -name red-team-poison -print 2>/dev/null; echo TRIED";
+    let other = range
+        .command("helper", &range.folder("elsewhere"), &["sh", "-c", hunt])
+        .output()
+        .unwrap();
+    assert_eq!(said(&other), "TRIED\n");
+}

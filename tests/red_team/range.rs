@@ -2,10 +2,12 @@
 //! agent `helper` without anything, and a user with secrets.
 
 use countersign_testkit::Scene;
+use countersign_testkit::authority::SOON;
 use countersign_testkit::programs;
 use countersign_testkit::scene::{piped, said};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 /// Stands in every secret of the user.
 pub(crate) const CANARY: &str = "red-team-canary";
@@ -35,7 +37,12 @@ pub(crate) struct Range {
 
 impl Range {
     pub(crate) fn new() -> Self {
-        let mut scene = Scene::start(3).unwrap();
+        Self::with(3)
+    }
+
+    /// With so many messages in the mailbox.
+    pub(crate) fn with(messages: usize) -> Self {
+        let mut scene = Scene::start(messages).unwrap();
         let config = scene.read_config().unwrap();
         scene
             .accept(&format!("{config}\n[agents.helper]\naccounts = []\n"))
@@ -81,12 +88,8 @@ impl Range {
     }
 
     /// Runs one to its end: it has tried, and got nowhere.
-    pub(crate) fn withstands(&self, agent: (&str, &str), arguments: &[&str]) {
-        let output = self.launch(agent, arguments).wait_with_output().unwrap();
-        let text = said(&output);
-        assert!(text.contains("TRIED"), "{}: {text}", agent.0);
-        assert!(!text.contains("REACHED"), "{}: {text}", agent.0);
-        assert!(!text.contains(CANARY), "{}: {text}", agent.0);
+    pub(crate) fn withstands(&self, agent: (&str, &str), arguments: &[&str]) -> String {
+        got_nowhere(self.launch(agent, arguments))
     }
 
     /// The authority still does its work.
@@ -99,5 +102,23 @@ impl Range {
             .wait_with_output()
             .unwrap();
         assert!(said(&output).contains("\"messages\""), "{}", said(&output));
+    }
+}
+
+/// Waits for a hostile agent's end: it has tried, and got nowhere. What it said.
+pub(crate) fn got_nowhere(run: Child) -> String {
+    let text = said(&run.wait_with_output().unwrap());
+    assert!(text.contains("TRIED"), "{text}");
+    assert!(!text.contains("REACHED"), "{text}");
+    assert!(!text.contains(CANARY), "{text}");
+    text
+}
+
+/// Waits until something holds, as long as it may take on a busy machine.
+pub(crate) fn soon(what: &str, holds: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < SOON, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }

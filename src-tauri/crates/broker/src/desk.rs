@@ -406,3 +406,6 @@ fn later(wall: Timestamp, by: Duration) -> Timestamp {
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
