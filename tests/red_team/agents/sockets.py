@@ -11,7 +11,7 @@ for path in known + glob.glob("/tmp/**", recursive=True) + glob.glob("/run/**", 
         continue
     try:
         with socket.socket(socket.AF_UNIX) as s:
-            s.connect(path)
+            s.connect("\0" + path[1:] if path.startswith("@") else path)
             print("REACHED", path)
     except OSError:
         pass
