@@ -1,6 +1,6 @@
 //! An agent against others: the authority, other agents, the stop.
 
-use crate::range::{Range, agent};
+use crate::range::{Range, agent, soon};
 use countersign_testkit::scene::said;
 use std::time::Duration;
 
@@ -98,6 +98,68 @@ fn killing_and_flooding_reach_nobody_else() {
     range.withstands(agent!("kill_others.py"), &[&authority]);
     range.still_works();
     range.withstands(agent!("floods.py"), &[]);
+    range.still_works();
+}
+
+#[test]
+fn a_flood_of_refusals_fills_no_disk_and_every_refusal_is_in_the_trail() {
+    let range = Range::new();
+    let ledger = range.scene.state().join("ledger.db");
+    let size = || {
+        let files = ["", "-wal"].map(|end| format!("{}{end}", ledger.display()));
+        let sizes = files.map(|file| std::fs::metadata(file).map_or(0, |file| file.len()));
+        sizes.iter().sum::<u64>()
+    };
+    let before = size();
+    let text = range.withstands(agent!("refusals.py"), &["1500"]);
+    let grown = size() - before;
+    // The records that there is room for, and the log in front of the database.
+    assert!(grown < 8 << 20, "{grown} bytes");
+    let told: u64 = text
+        .lines()
+        .find_map(|line| line.strip_prefix("told ")?.parse().ok())
+        .unwrap();
+    soon("the run has ended", || {
+        said(&range.scene.countersign(&["timeline"]).unwrap()).contains("its command ended")
+    });
+    let timeline = range
+        .scene
+        .countersign(&[
+            "timeline",
+            "--json",
+            "--limit",
+            "1000",
+            "--decision",
+            "deny",
+        ])
+        .unwrap();
+    let (mut records, mut counted) = (0, 0);
+    for line in said(&timeline).lines() {
+        let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+        match entry["event"]["kind"].as_str().unwrap() {
+            "requested" => records += 1,
+            "more-refused" => counted += entry["event"]["count"].as_u64().unwrap(),
+            other => panic!("{other}"),
+        }
+    }
+    assert!(
+        (10..1000).contains(&records) && counted > 10,
+        "{records} {counted}"
+    );
+    assert_eq!(records + counted, told);
+    let all = said(
+        &range
+            .scene
+            .countersign(&["timeline", "--limit", "1000"])
+            .unwrap(),
+    );
+    assert!(
+        all.contains("from here on its refusals may be counted"),
+        "{all}"
+    );
+    assert!(all.contains("more like this between"), "{all}");
+    let verified = range.scene.countersign(&["ledger", "verify"]).unwrap();
+    assert!(verified.status.success(), "{}", said(&verified));
     range.still_works();
 }
 

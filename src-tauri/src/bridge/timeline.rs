@@ -96,6 +96,21 @@ pub(crate) fn row(entry: &TimelineEntry) -> TimelineRow {
             row.what = SpanView::ours(format!("Run {run} ended: {why}"));
             row.outcome = exit_code.map_or_else(String::new, |code| format!("exit code {code}"));
         }
+        Event::MoreRefused {
+            agent,
+            account,
+            decision,
+            reason,
+            count,
+            ..
+        } => {
+            row.agent = Some(agent.to_string());
+            row.account = account.as_ref().map(ToString::to_string);
+            row.decision = Some((*decision).into());
+            row.what = SpanView::ours(format!("{count} more requests refused alike"));
+            row.outcome = why(*reason).into();
+            row.tone = Tone::Denied;
+        }
         Event::StopEngaged { trigger: by, .. } => {
             row.what = SpanView::ours("All agents stopped");
             row.by = trigger(*by).into();
@@ -299,6 +314,18 @@ pub(super) fn record(entry: &TimelineEntry) -> RecordView {
                 line("Install", install.to_string()),
                 line("Version", program),
                 line("Last end in order", yes_no(*clean)),
+            ],
+        )],
+        Event::MoreRefused {
+            run, first, last, ..
+        } => vec![section(
+            "Refused",
+            [
+                line("Run", run.to_string()),
+                line(
+                    "Within",
+                    format!("{} ms", last.unix_ms().saturating_sub(first.unix_ms())),
+                ),
             ],
         )],
         Event::RunEnded { .. }

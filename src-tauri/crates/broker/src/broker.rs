@@ -284,6 +284,7 @@ impl Broker {
         };
         run.cut.cancel();
         self.inner.desk.end_run(id, ReasonCode::Withdrawn);
+        self.write_last_counts(&run);
         self.record_later(Event::RunEnded {
             run: id.clone(),
             exit_code,

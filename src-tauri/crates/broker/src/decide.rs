@@ -138,7 +138,7 @@ impl Countersigner for Broker {
             return;
         };
         run.counted();
-        let event = Event::Requested(Box::new(Requested {
+        let refused = Requested {
             request: rejected.request,
             run: Some(rejected.run),
             agent: run.facts.agent.clone(),
@@ -156,8 +156,8 @@ impl Countersigner for Broker {
             streamed: false,
             credential: None,
             config: self.force().map_or_else(nothing_accepted, |f| f.digest),
-        }));
-        self.record_refused(event).await;
+        };
+        self.record_refused(&run, refused).await;
     }
 }
 
@@ -508,19 +508,21 @@ impl Broker {
         let Some(run) = self.inner.runs.get(&s.run) else {
             return;
         };
-        let record = Requested {
+        let refused = Requested {
             reason: Some(refusal.reason),
             ..requested(s, &run, case)
         };
-        self.record_refused(Event::Requested(Box::new(record)))
-            .await;
+        self.record_refused(&run, refused).await;
     }
 
     /// Waits for the record, so that nobody is refused faster than the trail
     /// takes. It is refused whether or not it could be written down: a trail that
     /// takes nothing more says so itself, and one that hangs holds no refusal up.
-    async fn record_refused(&self, event: Event) {
-        let recorded = self.record_aside(event);
+    async fn record_refused(&self, run: &Arc<Run>, refused: Requested) {
+        if self.only_counts(run, &refused).await {
+            return;
+        }
+        let recorded = self.record_aside(Event::Requested(Box::new(refused)));
         let _ = tokio::time::timeout(REFUSAL_WAITS, recorded).await;
     }
 }

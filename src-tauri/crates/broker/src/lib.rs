@@ -8,6 +8,7 @@
 //!   wait (`stop`). What ends a run's processes lies here (`trees`).
 //! - An answer counts only for the rendering that was shown (`desk`).
 //! - Every record that allows a request gets a record after (`outcomes`).
+//! - Every refusal is a record, or one of those that a record counts (`refusals`).
 //! - Nothing here reads what an agent sent, but as data that is carried on.
 //!
 //! *Locks* are held for a step, never over a wait. Where two are held, this is
@@ -30,6 +31,7 @@ mod outcomes;
 mod permit;
 mod port;
 mod question;
+mod refusals;
 mod runs;
 mod stop;
 mod stopping;

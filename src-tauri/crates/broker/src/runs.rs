@@ -1,13 +1,14 @@
 //! Live runs: one launch of an agent each. A run's sockets are its identity.
 
 use crate::broker::random;
+use crate::refusals::Refusals;
 use crate::trees::Held;
 use countersign_model::{ReasonCode, RunFacts, RunId, Timestamp};
 use countersign_protocol::surface::{RunStanding, RunView};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use tokio_util::sync::CancellationToken;
 
 /// A live run.
@@ -22,6 +23,7 @@ pub struct Run {
     /// What its processes are ended by, once that was handed over.
     pub(crate) tree: OnceLock<Arc<Held>>,
     requests: AtomicU64,
+    refusals: Mutex<Refusals>,
     /// What the ids of its requests count from.
     ids: AtomicU32,
 }
@@ -50,6 +52,7 @@ impl Runs {
             cut,
             tree: OnceLock::new(),
             requests: AtomicU64::new(0),
+            refusals: Mutex::new(Refusals::new()),
             ids: AtomicU32::new(u32::from_ne_bytes(random()?)),
         });
         place.insert(Arc::clone(&run));
@@ -93,6 +96,10 @@ impl Run {
     /// Counts one request.
     pub(crate) fn counted(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// As people see it.

@@ -271,6 +271,18 @@ fn event() -> impl Strategy<Value = Event> {
         1 => facts,
         1 => (run(), option::of(any::<i32>()), any::<String>())
             .prop_map(|(run, exit_code, why)| Event::RunEnded { run, exit_code, why }),
+        1 => ((run(), agent(), option::of(account())), select(vec![Decision::Allow, Decision::Deny]), reason(), number(), time(), time()).prop_map(
+            |((run, agent, account), decision, reason, count, first, last)| Event::MoreRefused {
+                run,
+                agent,
+                account,
+                decision,
+                reason,
+                count,
+                first,
+                last,
+            },
+        ),
         1 => (trigger, option::of(foreign())).prop_map(|(trigger, reason)| Event::StopEngaged { trigger, reason }),
         1 => any::<String>().prop_map(|surface| Event::StopLifted { surface }),
         1 => (agent(), trigger_again, option::of(foreign()))

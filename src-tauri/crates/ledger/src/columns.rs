@@ -178,6 +178,19 @@ mod tests {
                 run: Some(run.as_str().into()),
                 ..columns
             },
+            Event::MoreRefused {
+                run,
+                agent,
+                account,
+                decision,
+                ..
+            } => Columns {
+                run: Some(run.as_str().into()),
+                agent: Some(agent.as_str().into()),
+                account: account.as_ref().map(|account| account.as_str().into()),
+                decision: Some(decision_word(*decision).into()),
+                ..columns
+            },
             Event::AgentStopped { agent, .. } | Event::AgentResumed { agent, .. } => Columns {
                 agent: Some(agent.as_str().into()),
                 ..columns

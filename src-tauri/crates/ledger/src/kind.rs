@@ -17,6 +17,8 @@ pub enum Kind {
     Requested,
     /// The record after.
     Settled,
+    /// Refusals that are counted.
+    MoreRefused,
     /// The stop was engaged.
     StopEngaged,
     /// The stop was lifted.
@@ -37,13 +39,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Opened,
         Self::Closed,
         Self::RunStarted,
         Self::RunEnded,
         Self::Requested,
         Self::Settled,
+        Self::MoreRefused,
         Self::StopEngaged,
         Self::StopLifted,
         Self::AgentStopped,
@@ -64,6 +67,7 @@ impl Kind {
             Event::RunEnded { .. } => Self::RunEnded,
             Event::Requested(_) => Self::Requested,
             Event::Settled(_) => Self::Settled,
+            Event::MoreRefused { .. } => Self::MoreRefused,
             Event::StopEngaged { .. } => Self::StopEngaged,
             Event::StopLifted { .. } => Self::StopLifted,
             Event::AgentStopped { .. } => Self::AgentStopped,
@@ -85,6 +89,7 @@ impl Kind {
             Self::RunEnded => "run-ended",
             Self::Requested => "requested",
             Self::Settled => "settled",
+            Self::MoreRefused => "more-refused",
             Self::StopEngaged => "stop-engaged",
             Self::StopLifted => "stop-lifted",
             Self::AgentStopped => "agent-stopped",

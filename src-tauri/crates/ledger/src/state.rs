@@ -52,6 +52,7 @@ impl State {
             } => self.config = Some((*counter, *digest)),
             Event::Opened { .. }
             | Event::Requested(_)
+            | Event::MoreRefused { .. }
             | Event::CredentialSet { .. }
             | Event::CredentialRemoved { .. }
             | Event::Noted { .. } => {}

@@ -134,7 +134,7 @@ pub enum Decision {
 
 /// Why a request was refused. Each is the truth and only the truth: no record
 /// claims a human decision that no human made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReasonCode {
     /// A human read it and said no.

@@ -47,6 +47,25 @@ pub enum Event {
     Requested(Box<Requested>),
     /// The record after: what became of a request that was allowed.
     Settled(Settled),
+    /// Requests of a run that were refused beyond what is written down one by one.
+    MoreRefused {
+        /// The run.
+        run: RunId,
+        /// Its agent.
+        agent: AgentId,
+        /// The account, when one matched.
+        account: Option<AccountId>,
+        /// [`Decision::Deny`].
+        decision: Decision,
+        /// Why.
+        reason: ReasonCode,
+        /// How many.
+        count: u64,
+        /// When the first of them was refused.
+        first: Timestamp,
+        /// When the last was.
+        last: Timestamp,
+    },
     /// The emergency stop was engaged.
     StopEngaged {
         /// By what.

@@ -71,6 +71,24 @@ fn entry_words(entry: &TimelineEntry) -> String {
             };
             format!("{}  {}{place}: {what}  {how}{outcome}", r.request, r.agent)
         }
+        Event::MoreRefused {
+            agent,
+            account,
+            reason,
+            count,
+            first,
+            last,
+            ..
+        } => {
+            let place = account
+                .as_ref()
+                .map_or_else(String::new, |a| format!(" on {a}"));
+            format!(
+                "{agent}{place}: {count} more like this between {} and {}  DENIED {reason}",
+                time(*first),
+                time(*last)
+            )
+        }
         Event::Settled(s) => format!("{}  {}", s.request, outcome(&s.outcome)),
         Event::StopEngaged { trigger, reason } => {
             format!(

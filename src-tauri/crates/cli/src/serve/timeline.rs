@@ -194,6 +194,21 @@ fn matches(filter: &TimelineFilter, entry: &TimelineEntry) -> bool {
                 && filter.decision.is_none_or(|d| d == r.decision)
                 && filter.request.as_ref().is_none_or(|q| q == &r.request)
         }
+        Event::MoreRefused {
+            agent,
+            account,
+            decision,
+            ..
+        } => {
+            filter.agent.as_ref().is_none_or(|a| a == agent)
+                && filter
+                    .account
+                    .as_ref()
+                    .is_none_or(|a| Some(a) == account.as_ref())
+                && filter.decision.is_none_or(|d| d == *decision)
+                && filter.effect.is_none()
+                && filter.request.is_none()
+        }
         Event::RunStarted(r) => {
             !narrow
                 && filter.request.is_none()
