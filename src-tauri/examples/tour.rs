@@ -174,6 +174,8 @@ fn runs() -> Vec<RunView> {
                 contained: request.contained,
                 stop: countersign_model::StopMeans::Kill,
                 goes_on_from: None,
+                ports: Vec::new(),
+                host_ports: Vec::new(),
             },
             standing: countersign_protocol::surface::RunStanding::Runs,
             since: Timestamp::from_unix_ms(now() - 260_000),

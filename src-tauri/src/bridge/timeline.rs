@@ -81,12 +81,12 @@ pub(crate) fn row(entry: &TimelineEntry) -> TimelineRow {
                 SpanView::Ours(begun.into()),
                 SpanView::Foreign(run.task.neutral()),
             ];
-            row.outcome = if run.contained {
+            let contained = if run.contained {
                 "contained"
             } else {
                 "not contained"
-            }
-            .into();
+            };
+            row.outcome = format!("{contained}{}", run.passages());
         }
         Event::RunEnded {
             run,

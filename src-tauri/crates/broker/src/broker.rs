@@ -199,6 +199,20 @@ impl Broker {
         self.inner.changes.subscribe()
     }
 
+    /// Records, before it happens, that a run connects to this machine.
+    ///
+    /// # Errors
+    /// `ledger-failed`.
+    pub async fn record_passage(&self, what: String) -> Result<(), ReasonCode> {
+        let event = Event::Noted { what, detail: None };
+        self.record(event, Durability::Full).await.map(drop)
+    }
+
+    /// Records what went between a run and this machine.
+    pub fn record_passage_later(&self, what: String) {
+        self.record_later(Event::Noted { what, detail: None });
+    }
+
     /// What is in force; `None` while nothing is accepted.
     #[must_use]
     pub fn force(&self) -> Option<Arc<Force>> {

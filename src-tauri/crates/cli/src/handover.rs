@@ -41,6 +41,22 @@ pub(crate) fn give(mut lease: &UnixStream, sockets: Vec<OwnedFd>) -> io::Result<
     sent
 }
 
+/// Hands over the run's side of its passages, and closes it here.
+pub(crate) fn give_passages(
+    mut lease: &UnixStream,
+    passages: countersign_containment::Passages,
+) -> io::Result<()> {
+    frame::write(&mut lease, &Ask::Passages {})?;
+    let sockets = passages.sockets.iter();
+    let carry: Vec<_> = sockets
+        .chain(&passages.listeners)
+        .map(OwnedFd::as_fd)
+        .collect();
+    let sent = send(lease, &carry);
+    drop(passages);
+    sent
+}
+
 /// Hands over what the run is ended by, and waits until it is held.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! `[agents.NAME]`
 
 use crate::parse::Limits;
+use crate::passages;
 use crate::problem::Problems;
 use crate::section::{Section, closest};
 use crate::values;
@@ -50,6 +51,7 @@ pub(crate) fn read(
             }
         }
     });
+    let (ports, host_ports) = passages::read(&mut section, problems);
     section.finish(problems);
     (
         Agent {
@@ -57,6 +59,8 @@ pub(crate) fn read(
             groups,
             accounts,
             recipe,
+            ports,
+            host_ports,
         },
         places,
     )

@@ -19,6 +19,7 @@ pub mod edit;
 mod hosts;
 mod overlap;
 mod parse;
+mod passages;
 mod paths;
 mod problem;
 mod seal;

@@ -1,7 +1,7 @@
 use crate::config::{Config, KindDefaults};
 use crate::problem::{Problem, Problems};
 use crate::section::{Section, Text, section_of};
-use crate::{account, agent, overlap, settings};
+use crate::{account, agent, overlap, passages, settings};
 use countersign_model::{Account, AccountId, Agent, AgentId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -35,6 +35,8 @@ impl Limits {
     pub const HOSTS: usize = 64;
     /// Effects rules of one account.
     pub const EFFECTS: usize = 500;
+    /// Ports, and host ports, of one agent.
+    pub const PORTS: usize = 16;
     /// Bytes of a CA file.
     pub const CA: usize = 64 * 1024;
 }
@@ -103,6 +105,7 @@ fn read_document(
         })
         .collect();
 
+    let gateway = settings::gateway(&mut top, problems);
     let agents: BTreeMap<AgentId, Agent> =
         named::<AgentId>(&mut top, "agents", Limits::AGENTS, problems)
             .into_iter()
@@ -117,6 +120,7 @@ fn read_document(
                 let section = section_of(&format!("agents.{id}"), value, problems)?;
                 let (agent, places) = agent::read(id.clone(), section, &known, problems);
                 overlap::check(&agent, &places, &accounts, problems);
+                passages::check(&agent, at, &accounts, gateway.tcp, problems);
                 Some((id, agent))
             })
             .collect();
@@ -126,7 +130,7 @@ fn read_document(
         accounts,
         hotkey: settings::hotkey(&mut top, problems),
         vault: settings::vault(&mut top, problems),
-        gateway: settings::gateway(&mut top, problems),
+        gateway,
         approvals: settings::approvals(&mut top, problems),
     };
     top.finish(problems);

@@ -128,6 +128,46 @@ impl<'t> Section<'t> {
         number
     }
 
+    /// A list of different whole numbers in a range, at most `count` of them; empty
+    /// when the key is absent.
+    pub(crate) fn numbers(
+        &mut self,
+        key: &'static str,
+        count: usize,
+        range: &RangeInclusive<u64>,
+        problems: &mut Problems<'_>,
+    ) -> Vec<u64> {
+        let Some(value) = self.take(key) else {
+            return Vec::new();
+        };
+        let wanted = format!(
+            "a list of at most {count} different whole numbers from {} to {}",
+            range.start(),
+            range.end()
+        );
+        let DeValue::Array(array) = value.get_ref() else {
+            wrong_type(value, &wanted, problems);
+            return Vec::new();
+        };
+        let mut numbers = Vec::new();
+        for item in array.iter() {
+            let number = match item.get_ref() {
+                DeValue::Integer(integer) => {
+                    u64::from_str_radix(integer.as_str(), integer.radix()).ok()
+                }
+                _ => None,
+            };
+            match number.filter(|n| range.contains(n) && !numbers.contains(n)) {
+                Some(number) if numbers.len() < count => numbers.push(number),
+                _ => {
+                    wrong_type(item, &wanted, problems);
+                    return Vec::new();
+                }
+            }
+        }
+        numbers
+    }
+
     /// A table under this key.
     pub(crate) fn section(
         &mut self,

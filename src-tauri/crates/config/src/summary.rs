@@ -136,6 +136,8 @@ fn agent_facts(agent: &Agent, config: &Config, facts: &mut Facts) {
         groups,
         accounts,
         recipe,
+        ports,
+        host_ports,
     } = agent;
     let mut about = About {
         topic: Topic::Agent,
@@ -176,6 +178,28 @@ fn agent_facts(agent: &Agent, config: &Config, facts: &mut Facts) {
                  runs share, its own sandbox and updater switched off"
             ),
             format!("agent {id} no longer runs by the recipe {recipe}"),
+        );
+    }
+    for port in ports {
+        about.member(
+            3,
+            &port.to_string(),
+            format!(
+                "agent {id} shows port {port} of its runs at 127.0.0.1:{port} of this machine, to \
+                 you: what it serves there your browser runs"
+            ),
+            format!("agent {id} no longer shows port {port} of its runs"),
+        );
+    }
+    for port in host_ports {
+        about.member(
+            4,
+            &port.to_string(),
+            format!(
+                "agent {id} reaches port {port} of this machine's loopback: what listens there is \
+                 told whatever the agent likes, unread, without a question"
+            ),
+            format!("agent {id} no longer reaches port {port} of this machine's loopback"),
         );
     }
 }

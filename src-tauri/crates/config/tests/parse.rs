@@ -195,7 +195,7 @@ stop = "Ctrl+Alt+Shift+Escape"
             ),
             (
                 "[agents.x]\nacounts = []",
-                "2:1: expected a key of [agents.x] (accounts, groups, recipe), found “acounts” (did you mean \"accounts\"?)",
+                "2:1: expected a key of [agents.x] (accounts, groups, host_ports, ports, recipe), found “acounts” (did you mean \"accounts\"?)",
             ),
             (
                 "[agents.x]\ngroups = [\"A B\"]",
@@ -444,6 +444,39 @@ stop = "Ctrl+Alt+Shift+Escape"
         ] {
             assert!(parsed(&config(first, second)).is_ok(), "{first} {second}");
         }
+    }
+
+    #[test]
+    fn ports_that_are_something_else_already_are_refused() {
+        let text = |gateway: &str, ports: &str, host_ports: &str| {
+            format!(
+                "[gateway]\n{gateway}\n[agents.x]\naccounts = [\"s\"]\nports = [{ports}]\nhost_ports = [{host_ports}]\n\
+                 [accounts.s]\nhosts = [\"a.example\"]\nport = 8443\ncredential = \"none\""
+            )
+        };
+        let config = parsed(&text("tcp = 8807", "3000, 5173", "22, 5432")).unwrap();
+        let agent = &config.agents[&"x".parse().unwrap()];
+        assert_eq!(agent.ports, [3000, 5173]);
+        assert_eq!(agent.host_ports, [22, 5432]);
+        for (ports, host_ports, expected) in [
+            ("", "3128", "3128 is the run's own gateway's there"),
+            ("", "53", "53 is the run's own gateway's there"),
+            ("8443", "", "8443 is the run's own gateway's there"),
+            ("3000", "3000", "3000 is in both"),
+            ("", "8807", "8807 is Countersign's own"),
+            ("8822", "", "8822 is Countersign's own"),
+            ("80", "", "different whole numbers from 1024 to 65535"),
+            ("3000, 3000", "", "different whole numbers"),
+            ("", "0", "different whole numbers from 1 to 65535"),
+            ("", "\"5432\"", "different whole numbers"),
+            ("", "65536", "different whole numbers"),
+        ] {
+            let found = problems(&text("tcp = 8807", ports, host_ports));
+            assert!(found[0].contains(expected), "{expected}: {found:?}");
+        }
+        assert!(parsed(&text("tcp = 8807", "8823", "8806")).is_ok());
+        let many: Vec<String> = (3000..3017).map(|port| port.to_string()).collect();
+        assert!(problems(&text("", &many.join(","), ""))[0].contains("at most 16"));
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode
         read_only: Vec::new(),
         keep: None,
         ports: Vec::new(),
+        shown: Vec::new(),
+        host_ports: Vec::new(),
         own: Vec::new(),
         files: Vec::new(),
         group: None,

@@ -5,6 +5,7 @@ use crate::environment::{self, WayOut};
 use crate::freezer::Freezer;
 use crate::later::{self, COMMON};
 use crate::layout::{ASK, CA_JKS, CA_PEM, INIT, Layout, Plan};
+use crate::network::Laid;
 use crate::places::{Owner, Places};
 use crate::relay::{self, Relay};
 use crate::session::{begin_in, inherit_only, memory_file};
@@ -13,8 +14,8 @@ use crate::terminal::{self, Inner, Outer};
 use crate::tree::Root;
 use crate::walk::walk;
 use crate::{
-    Containment, ContainmentError, Exit, Group, HandOver, HandedOver, ProcessTree, RunSpec,
-    Running, Support, fence, filter, git, init, network, over, own, trust,
+    Containment, ContainmentError, Exit, Group, HandOver, HandedOver, Passages, ProcessTree,
+    RunSpec, Running, Support, fence, filter, git, init, network, over, own, trust,
 };
 use rustix::event::Timespec;
 use rustix::fd::{AsFd, OwnedFd};
@@ -96,9 +97,12 @@ struct Launch {
     control: Arc<OwnedFd>,
     /// What bubblewrap and init complain of, until the agent's command runs.
     complaints: File,
-    /// This program, and the ports of the run's hosts.
+    /// This program, the ports of the run's hosts, and of this machine that it reaches.
     program: PathBuf,
     ports: Vec<u16>,
+    host_ports: Vec<u16>,
+    /// Whether a port of it is to be shown.
+    shows: bool,
     inner: Inner,
     outer: Outer,
     group: Option<Arc<Group>>,
@@ -221,6 +225,8 @@ impl Launch {
             complaints: complaints.into(),
             program: spec.program.clone(),
             ports: spec.ports.clone(),
+            host_ports: spec.host_ports.clone(),
+            shows: !spec.shown.is_empty(),
             inner,
             outer,
             group: spec.group.clone(),
@@ -241,11 +247,16 @@ impl Launch {
             complaints,
             program,
             ports,
+            host_ports,
+            shows,
             inner,
             outer,
             group,
         } = self;
-        let lay_out = |namespace| network::prepare(&program, namespace, &ports, &complaints, SETUP);
+        let lay_out = |namespace| {
+            let ports = (&*ports, &*host_ports);
+            network::prepare(&program, namespace, ports, &complaints, SETUP)
+        };
         let program = start.argv.first().cloned().unwrap_or_default();
         let start = start.to_bytes().ok_or(ContainmentError::Spec(
             "an argument or variable contains a NUL byte",
@@ -259,7 +270,7 @@ impl Launch {
         drop((command, files));
 
         let order = Order::Start([start, inner.stdin, inner.stdout, inner.stderr]);
-        let tree = match begin(&control, lay_out, hand_over, order, group.as_deref()) {
+        let tree = match begin(&control, lay_out, shows, hand_over, order, group.as_deref()) {
             Ok(tree) => tree,
             Err(why) => {
                 let _ = bwrap.kill();
@@ -323,7 +334,8 @@ enum NotBegun {
 /// and gives its tree.
 fn begin(
     control: &OwnedFd,
-    lay_out: impl FnOnce(OwnedFd) -> std::io::Result<Vec<OwnedFd>>,
+    lay_out: impl FnOnce(OwnedFd) -> std::io::Result<Laid>,
+    shows: bool,
     hand_over: HandOver,
     start: Order,
     group: Option<&Group>,
@@ -338,11 +350,22 @@ fn begin(
     let Some(Report::Network(namespace)) = heard() else {
         return Err(NotBegun::Setup);
     };
-    let ports = lay_out(namespace).map_err(|_| NotBegun::Setup)?;
+    let Laid { ports, reaching } = lay_out(namespace).map_err(|_| NotBegun::Setup)?;
+    let mut passages = Passages {
+        sockets: None,
+        listeners: reaching,
+    };
+    if shows {
+        let (ours, inits) = control::pair().map_err(|_| NotBegun::Setup)?;
+        let told = Order::Asked(inits).send(control.as_fd());
+        told.map_err(|_| NotBegun::Setup)?;
+        passages.sockets = Some(ours);
+    }
     let freezer = group.map(|group| Freezer::open(group.folder())).transpose();
     let freezer = freezer.map_err(NotBegun::Group)?;
     let handed_over = HandedOver {
         ports,
+        passages,
         tree: Some((init.as_fd(), group.map(Group::folder))),
     };
     hand_over(handed_over).map_err(NotBegun::HandOver)?;

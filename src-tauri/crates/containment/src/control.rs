@@ -25,6 +25,11 @@ pub(crate) enum Order {
     Start([OwnedFd; 4]),
     /// Pass this signal on.
     Signal(i32),
+    /// Before `Start`, at most once: where sockets of the run's network will be asked
+    /// for.
+    Asked(OwnedFd),
+    /// There: a socket is wanted.
+    Socket,
 }
 
 /// What init says, and who lays out its network.
@@ -37,6 +42,10 @@ pub(crate) enum Report {
     Network(OwnedFd),
     /// Not init, but who lays out the network: a socket of the run's ports.
     Listening(OwnedFd),
+    /// The same, of a port of this machine that the run reaches.
+    Reaching(OwnedFd),
+    /// Where it was asked for: a socket of the run's network.
+    Socket(OwnedFd),
     /// The command runs.
     Running,
     /// The command could not be started: the system's error number.
@@ -69,6 +78,8 @@ impl Order {
                 send(to, b's', 0, &descriptors)
             }
             Self::Signal(number) => send(to, b'k', *number, &[]),
+            Self::Asked(end) => send(to, b'a', 0, &[end.as_fd()]),
+            Self::Socket => send(to, b'o', 0, &[]),
         }
     }
 
@@ -82,6 +93,10 @@ impl Order {
                     .map_err(|_| io::ErrorKind::InvalidData)?,
             )),
             Some((b'k', number, _)) => Some(Self::Signal(number)),
+            Some((b'a', _, mut descriptors)) => Some(Self::Asked(
+                descriptors.pop().ok_or(io::ErrorKind::InvalidData)?,
+            )),
+            Some((b'o', ..)) => Some(Self::Socket),
             Some(_) => return Err(io::ErrorKind::InvalidData.into()),
         })
     }
@@ -94,6 +109,8 @@ impl Report {
             Self::Init(itself) => send(to, b'i', 0, &[itself.as_fd()]),
             Self::Network(network) => send(to, b'w', 0, &[network.as_fd()]),
             Self::Listening(socket) => send(to, b'l', 0, &[socket.as_fd()]),
+            Self::Reaching(socket) => send(to, b'h', 0, &[socket.as_fd()]),
+            Self::Socket(socket) => send(to, b'o', 0, &[socket.as_fd()]),
             Self::Running => send(to, b'r', 0, &[]),
             Self::NoCommand(errno) => send(to, b'n', *errno, &[]),
             Self::Failed(errno) => send(to, b'f', *errno, &[]),
@@ -113,6 +130,12 @@ impl Report {
                 descriptors.pop().ok_or(io::ErrorKind::InvalidData)?,
             )),
             Some((b'l', _, mut descriptors)) => Some(Self::Listening(
+                descriptors.pop().ok_or(io::ErrorKind::InvalidData)?,
+            )),
+            Some((b'h', _, mut descriptors)) => Some(Self::Reaching(
+                descriptors.pop().ok_or(io::ErrorKind::InvalidData)?,
+            )),
+            Some((b'o', _, mut descriptors)) => Some(Self::Socket(
                 descriptors.pop().ok_or(io::ErrorKind::InvalidData)?,
             )),
             Some((b'r', ..)) => Some(Self::Running),

@@ -66,6 +66,20 @@ pub fn explain(spec: &RunSpec) -> Result<Vec<String>, ContainmentError> {
             own.kept.display()
         ));
     }
+    for port in &spec.shown {
+        lines.push(format!(
+            "Its port {port} is shown at 127.0.0.1:{port} of this machine, to you alone. What it serves there your browser runs, and sends along what other servers at that address have set as cookies."
+        ));
+    }
+    for port in &spec.host_ports {
+        lines.push(format!(
+            "It reaches port {port} of this machine's loopback: what listens there is told whatever the agent likes, unread, without a question."
+        ));
+    }
+    let reaches = match spec.host_ports.as_slice() {
+        [] => "It reaches",
+        _ => "Besides that it reaches",
+    };
     lines.extend([
         format!(
             "Its home folder {} is empty but for that, and what else it writes there is gone when the run ends.",
@@ -74,8 +88,9 @@ pub fn explain(spec: &RunSpec) -> Result<Vec<String>, ContainmentError> {
         "It sees none of your keys, tokens, keyrings, browser profiles or histories, and nothing of Countersign's."
             .to_owned(),
         "It reaches no session bus, display, SSH agent, container engine or other socket of yours.".to_owned(),
-        "It reaches no network but its gateway: the accounts and sites of its agent, judged request by request."
-            .to_owned(),
+        format!(
+            "{reaches} no network but its gateway: the accounts and sites of its agent, judged request by request."
+        ),
         "Programs that ignore proxies come by the gateway too; every name leads there. The ports of those hosts, 80 and 443 among them, cannot be used by servers of its own."
             .to_owned(),
         "Whatever an account or site that you allow accepts, it can send there.".to_owned(),
@@ -120,6 +135,8 @@ mod tests {
             read_only: Vec::new(),
             keep: None,
             ports: Vec::new(),
+            shown: Vec::new(),
+            host_ports: Vec::new(),
             own: Vec::new(),
             files: Vec::new(),
             group: None,

@@ -9,6 +9,7 @@ use crate::control::{Order, Report, Start};
 use crate::fence;
 use crate::layout::OWN;
 use crate::session::{enter, harden_self, lead};
+use crate::sockets;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 use std::fs::File;
@@ -59,8 +60,12 @@ fn begin_and_wait() -> io::Result<ExitCode> {
             return Err(error);
         }
     }
-    let Some(Order::Start(descriptors)) = Order::receive(control.as_fd())? else {
-        return Err(io::Error::other("the launcher is gone"));
+    let descriptors = loop {
+        match Order::receive(control.as_fd())? {
+            Some(Order::Asked(end)) => sockets::give(end)?,
+            Some(Order::Start(descriptors)) => break descriptors,
+            _ => return Err(io::Error::other("the launcher is gone")),
+        }
     };
     let agent = match begin(descriptors) {
         Ok(agent) => agent,

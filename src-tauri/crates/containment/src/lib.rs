@@ -27,6 +27,7 @@
 //! | `fence` | the same places, signals and sockets once more (Landlock) |
 //! | `control` | the few messages between the launcher and init |
 //! | [`network`] | the run's network: what names lead to, the ports of its gateway |
+//! | `sockets` | sockets of the run's network, for its ports that are shown outside |
 //! | [`init`] | process 1 of a run |
 //! | `session` | what happens between fork and exec: all `unsafe` code is here |
 //! | `terminal`, `relay`, `running` | the pty, copying, waiting |
@@ -92,6 +93,8 @@ mod running;
 mod session;
 #[cfg(unix)]
 mod settle;
+#[cfg(target_os = "linux")]
+mod sockets;
 mod spec;
 #[cfg(target_os = "linux")]
 mod support;
@@ -132,9 +135,11 @@ pub use session::harden_self;
 pub use session::inherit_nothing;
 #[cfg(unix)]
 pub use settle::{Change, LeftBehind, settle};
+#[cfg(target_os = "linux")]
+pub use sockets::Sockets;
 pub use spec::{Containment, ContainmentError, Exit, Limits, OwnFile, OwnFolder, RunSpec, Support};
 #[cfg(unix)]
-pub use spec::{HandOver, HandedOver};
+pub use spec::{HandOver, HandedOver, Passages};
 #[cfg(unix)]
 pub use tree::ProcessTree;
 #[cfg(unix)]

@@ -37,13 +37,26 @@ const NAMES: ([u8; 4], u8) = ([198, 18, 0, 0], 15);
 /// Hosts' ports of one run; more are left out.
 const MOST_PORTS: usize = 16;
 
+/// What marks an argument as a port of this machine that the run reaches.
+const REACHED: &str = "host:";
+
 /// Lays out the network that is standard input, with the ports that are the
 /// arguments, and sends the sockets to standard output. The launcher alone starts
 /// it.
 #[must_use]
-pub fn main(ports: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
-    let ports = ports.filter_map(|port| port.to_str()?.parse().ok());
-    match lay_out(ports) {
+pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
+    let (mut ports, mut reached) = (Vec::new(), Vec::new());
+    for argument in arguments {
+        let Some(text) = argument.to_str() else {
+            continue;
+        };
+        let (to, port) = match text.strip_prefix(REACHED) {
+            Some(port) => (&mut reached, port),
+            None => (&mut ports, text),
+        };
+        to.extend(port.parse::<u16>());
+    }
+    match lay_out(&ports, &reached) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "network of the run: {error}");
@@ -52,7 +65,7 @@ pub fn main(ports: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     }
 }
 
-fn lay_out(ports: impl Iterator<Item = u16>) -> io::Result<()> {
+fn lay_out(ports: &[u16], reached: &[u16]) -> io::Result<()> {
     enter_network(io::stdin().as_fd())?;
     lead_names_here()?;
     let out = io::stdout();
@@ -61,7 +74,11 @@ fn lay_out(ports: impl Iterator<Item = u16>) -> io::Result<()> {
     pass(TcpListener::bind((Ipv4Addr::LOCALHOST, NAME_SERVER))?.into())?;
     pass(UdpSocket::bind((Ipv4Addr::LOCALHOST, NAME_SERVER))?.into())?;
     for port in ports {
-        pass(TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?.into())?;
+        pass(TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port))?.into())?;
+    }
+    for port in reached {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, *port))?;
+        Report::Reaching(listener.into()).send(out.as_fd())?;
     }
     Ok(())
 }
@@ -135,20 +152,36 @@ fn usable(ports: &[u16]) -> Vec<u16> {
     ports
 }
 
+/// The sockets of a run's network.
+#[derive(Default)]
+pub(crate) struct Laid {
+    /// Of its gateway.
+    pub(crate) ports: Vec<OwnedFd>,
+    /// At the ports of this machine that the run reaches.
+    pub(crate) reaching: Vec<OwnedFd>,
+}
+
 /// Has the network laid out, by this program; what went wrong is said there.
 pub(crate) fn prepare(
     program: &Path,
     network: OwnedFd,
-    ports: &[u16],
+    (ports, reached): (&[u16], &[u16]),
     complaints: &File,
     time: Timespec,
-) -> io::Result<Vec<OwnedFd>> {
+) -> io::Result<Laid> {
     let ports = usable(ports);
+    let is_free = |port: &&u16| !ports.contains(port) && ![PROXY_PORT, NAME_SERVER].contains(port);
     let (ours, theirs) = control::pair()?;
     let mut command = Command::new(program);
     command
         .arg(SUBCOMMAND)
         .args(ports.iter().map(ToString::to_string))
+        .args(
+            reached
+                .iter()
+                .filter(is_free)
+                .map(|port| format!("{REACHED}{port}")),
+        )
         .env_clear()
         .current_dir("/")
         .stdin(network)
@@ -170,13 +203,14 @@ pub(crate) fn prepare(
     }
 }
 
-fn received(from: BorrowedFd<'_>, time: Timespec) -> io::Result<Vec<OwnedFd>> {
-    let mut sockets = Vec::new();
+fn received(from: BorrowedFd<'_>, time: Timespec) -> io::Result<Laid> {
+    let mut laid = Laid::default();
     while control::within(from, time)? {
         match Report::receive(from)? {
-            Some(Report::Listening(socket)) => sockets.push(socket),
+            Some(Report::Listening(socket)) => laid.ports.push(socket),
+            Some(Report::Reaching(socket)) => laid.reaching.push(socket),
             Some(_) => return Err(io::ErrorKind::InvalidData.into()),
-            None => return Ok(sockets),
+            None => return Ok(laid),
         }
     }
     Err(io::ErrorKind::TimedOut.into())

@@ -48,6 +48,11 @@ pub struct RunSpec {
     /// sites' hosts, by programs that know nothing of proxies. Contained runs
     /// only; those that the run's network itself needs are left out.
     pub ports: Vec<u16>,
+    /// Ports of the run that are to be shown outside. Contained runs only.
+    pub shown: Vec<u16>,
+    /// Ports of this machine's loopback that the run is to reach at its own, but for
+    /// those that the run's network itself needs. Contained runs only.
+    pub host_ports: Vec<u16>,
     /// The run's own control group, to freeze it by; `None` where none can be had.
     #[cfg(target_os = "linux")]
     pub group: Option<Arc<crate::Group>>,
@@ -206,6 +211,8 @@ pub struct HandedOver<'r> {
     /// every address, and at port 53 of loopback is the name server, by TCP and
     /// UDP.
     pub ports: Vec<std::os::fd::OwnedFd>,
+    /// The run's side of what leads between its loopback and this machine's.
+    pub passages: Passages,
     /// What the run is ended by: a handle of its init (pidfd_open(2)), and the
     /// folder of its control group, where it has one. `None` of an uncontained
     /// run.
@@ -213,6 +220,17 @@ pub struct HandedOver<'r> {
         std::os::fd::BorrowedFd<'r>,
         Option<std::os::fd::BorrowedFd<'r>>,
     )>,
+}
+
+/// The run's side of its passages; of a run without any, nothing.
+#[cfg(unix)]
+#[derive(Debug, Default)]
+pub struct Passages {
+    /// The end of `Sockets` (Linux), at which sockets of the run's network are to be
+    /// had, where a port is to be shown.
+    pub sockets: Option<std::os::fd::OwnedFd>,
+    /// What listens in the run at each of the host's ports, on loopback.
+    pub listeners: Vec<std::os::fd::OwnedFd>,
 }
 
 /// Gives a run to whoever serves and stops it; it is called once, before the

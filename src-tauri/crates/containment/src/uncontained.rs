@@ -77,6 +77,7 @@ fn keep(
     };
     let handed_over = HandedOver {
         ports: vec![listener.into()],
+        passages: crate::Passages::default(),
         tree: None,
     };
     hand_over(handed_over).map_err(ContainmentError::system("hand the run over"))?;

@@ -473,12 +473,18 @@ fn sorted(found: Vec<Found>) -> io::Result<Sockets> {
 
 /// The connection, if its other end is of this user's.
 async fn if_of(uid: u32, came: Came) -> Option<Came> {
-    let (SocketAddr::V4(peer), SocketAddr::V4(local)) = (came.peer, came.stream.local_addr().ok()?)
-    else {
-        return None;
+    let local = came.stream.local_addr().ok()?;
+    is_of_user(uid, came.peer, local).await.then_some(came)
+}
+
+/// Whether the other end of a connection within this machine, which came from `peer`
+/// to `local`, is of this user's. Where that cannot be told, it is not.
+pub async fn is_of_user(uid: u32, peer: SocketAddr, local: SocketAddr) -> bool {
+    let (SocketAddr::V4(peer), SocketAddr::V4(local)) = (peer, local) else {
+        return false;
     };
-    let table = table("tcp").await.ok()?;
-    (owner(&table, peer, local) == Some(uid)).then_some(came)
+    let table = table("tcp").await;
+    table.is_ok_and(|table| owner(&table, peer, local) == Some(uid))
 }
 
 /// Whether one of the sockets belongs to the network of this process.

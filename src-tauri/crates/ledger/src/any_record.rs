@@ -234,9 +234,10 @@ fn event() -> impl Strategy<Value = Event> {
         foreign(),
         any::<bool>(),
         option::of(run()),
+        prop::collection::vec(any::<u16>(), 0..3),
     )
         .prop_map(
-            |(run, agent, task, argv, folder, contained, goes_on_from)| {
+            |(run, agent, task, argv, folder, contained, goes_on_from, ports)| {
                 Event::RunStarted(RunFacts {
                     run,
                     agent,
@@ -250,6 +251,8 @@ fn event() -> impl Strategy<Value = Event> {
                         StopMeans::Launcher
                     },
                     goes_on_from,
+                    host_ports: ports.iter().rev().copied().collect(),
+                    ports,
                 })
             },
         );

@@ -221,6 +221,10 @@ pub struct Agent {
     pub accounts: Vec<AccountId>,
     /// How its runs are prepared, when it is an agent whose ways are known.
     pub recipe: Option<Recipe>,
+    /// Ports of its contained runs that are shown on this machine's loopback.
+    pub ports: Vec<u16>,
+    /// Ports of this machine's loopback that its contained runs reach, unjudged.
+    pub host_ports: Vec<u16>,
 }
 
 #[cfg(test)]

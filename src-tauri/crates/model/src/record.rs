@@ -163,6 +163,28 @@ pub struct RunFacts {
     /// The run that was frozen, and goes on as this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goes_on_from: Option<RunId>,
+    /// Ports of it that are shown on this machine's loopback.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u16>,
+    /// Ports of this machine's loopback that it reaches, unjudged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_ports: Vec<u16>,
+}
+
+impl RunFacts {
+    /// For people: what leads between its loopback and this machine's; each begins
+    /// with `; `.
+    #[must_use]
+    pub fn passages(&self) -> String {
+        let of = |ports: &[u16], words: &str| match ports {
+            [] => String::new(),
+            ports => {
+                let list: Vec<String> = ports.iter().map(ToString::to_string).collect();
+                format!("; {words} {}", list.join(", "))
+            }
+        };
+        of(&self.ports, "shows its port") + &of(&self.host_ports, "reaches this machine's port")
+    }
 }
 
 /// What the stop does to the processes of a run.

@@ -30,6 +30,8 @@ fn main() {
         groups: vec![],
         accounts: vec![account.id.clone()],
         recipe: None,
+        ports: Vec::new(),
+        host_ports: Vec::new(),
     };
     let action = |effects: &[Effect], routine| Action {
         provider: account.provider.clone(),

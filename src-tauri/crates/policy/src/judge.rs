@@ -226,6 +226,8 @@ mod tests {
             groups,
             accounts: vec![account().id],
             recipe: None,
+            ports: Vec::new(),
+            host_ports: Vec::new(),
         }
     }
 

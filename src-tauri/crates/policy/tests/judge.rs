@@ -19,6 +19,8 @@ mod tests {
             groups: vec!["coders".into()],
             accounts: vec!["acc".parse().unwrap()],
             recipe: None,
+            ports: Vec::new(),
+            host_ports: Vec::new(),
         }
     }
 

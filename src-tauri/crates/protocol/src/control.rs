@@ -57,6 +57,12 @@ pub enum Ask {
     /// the run's init (pidfd_open(2)) and, where it can be frozen, the folder of
     /// its control group, as descriptors. [`Reply::RunHeld`] answers.
     Tree {},
+    /// On a run's connection, at most once, and before [`Ask::Listening`]: the run's
+    /// side of what leads between its loopback and this machine's. One byte follows
+    /// this message and carries, as descriptors, the end at which sockets of the
+    /// run's network are to be had where it has `ports`, and a listener for each of
+    /// its `host_ports`.
+    Passages {},
     /// On a run's connection, at most once: the sockets of the run's ports. One
     /// byte follows this message and carries them as descriptors.
     Listening {},
@@ -251,6 +257,15 @@ pub struct RunBegun {
     pub placeholders: Vec<(String, String)>,
     /// Ports of its accounts' and sites' hosts.
     pub ports: Vec<u16>,
+    /// Ports of the run that are shown on this machine's loopback.
+    #[serde(default)]
+    pub shown: Vec<u16>,
+    /// Why others are not: a sentence each.
+    #[serde(default)]
+    pub not_shown: Vec<String>,
+    /// Ports of this machine's loopback that the run reaches.
+    #[serde(default)]
+    pub host_ports: Vec<u16>,
     /// The same as files.
     pub placeholder_files: Vec<PlaceholderFile>,
     /// Accounts of the agent that have no credential yet.

@@ -239,7 +239,7 @@ impl Apart {
             theirs.push(OwnedFd::from(their));
         }
         let begin = Order::Begin {
-            facts: facts.clone(),
+            facts: Box::new(facts.clone()),
             ca: self.ca.clone(),
             accounts: self.accounts(&facts.run),
         };

@@ -51,7 +51,7 @@ pub(super) enum ToGateway {
 pub(super) enum Order {
     /// The first. It carries the run's socket, and the key of its CA as a file.
     Begin {
-        facts: RunFacts,
+        facts: Box<RunFacts>,
         ca: CaParts,
         accounts: Vec<View>,
     },

@@ -67,7 +67,7 @@ fn serve() -> io::Result<()> {
     filter::lock().map_err(io::Error::other)?;
 
     let (lanes, handles) = lanes(loops)?;
-    let client = Client::new(facts, accounts, lanes, control.try_clone()?)?;
+    let client = Client::new(*facts, accounts, lanes, control.try_clone()?)?;
     let run = client.run_id().clone();
     let client = Arc::new(client);
     let (to, ports) = oneshot::channel();

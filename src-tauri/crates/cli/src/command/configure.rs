@@ -181,7 +181,17 @@ fn show_agent(agent: &countersign_model::Agent, json: bool) {
         return;
     }
     let accounts: Vec<_> = agent.accounts.iter().map(ToString::to_string).collect();
-    say::line(&format!("{}  accounts: {}", agent.id, accounts.join(", ")));
+    let ports = |name: &str, ports: &[u16]| match ports {
+        [] => String::new(),
+        ports => format!("  {name}: {ports:?}"),
+    };
+    say::line(&format!(
+        "{}  accounts: {}{}{}",
+        agent.id,
+        accounts.join(", "),
+        ports("ports", &agent.ports),
+        ports("host_ports", &agent.host_ports)
+    ));
 }
 
 fn show_account(account: &countersign_model::Account, json: bool) {

@@ -94,6 +94,7 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
         None => again,
     };
     say::without_credential(&begun.without_credential);
+    say_passages(&begun);
     let mut spec = spec(wanted.argv, folder, &begun)?;
     spec.group = group;
     if !wanted.uncontained {
@@ -179,6 +180,10 @@ fn give(lease: &UnixStream, handed_over: HandedOver<'_>) -> std::io::Result<()> 
     if let Some((init, group)) = handed_over.tree {
         handover::give_tree(lease, init, group)?;
     }
+    let passages = handed_over.passages;
+    if passages.sockets.is_some() || !passages.listeners.is_empty() {
+        handover::give_passages(lease, passages)?;
+    }
     handover::give(lease, handed_over.ports)
 }
 
@@ -248,6 +253,8 @@ fn spec(argv: Vec<OsString>, folder: PathBuf, begun: &RunBegun) -> Result<RunSpe
         read_only: Vec::new(),
         keep: None,
         ports: begun.ports.clone(),
+        shown: begun.shown.clone(),
+        host_ports: begun.host_ports.clone(),
         own: Vec::new(),
         files: begun
             .placeholder_files
@@ -264,6 +271,18 @@ fn spec(argv: Vec<OsString>, folder: PathBuf, begun: &RunBegun) -> Result<RunSpe
 /// Where a run finds a file that stands in place of a credential.
 fn laid(name: &str) -> PathBuf {
     Path::new("/run/countersign").join(name)
+}
+
+/// Where its ports are to be found on this machine.
+fn say_passages(begun: &RunBegun) {
+    for port in &begun.shown {
+        say::notice(&format!(
+            "Its port {port} is shown at http://127.0.0.1:{port}"
+        ));
+    }
+    for sentence in &begun.not_shown {
+        say::notice(sentence);
+    }
 }
 
 /// What the agent keeps between its runs: its caches, and by its recipe its
@@ -311,6 +330,9 @@ fn explain_only(agent: &AgentId, wanted: Run, folder: PathBuf) -> Result<ExitCod
         ca_pem: String::new(),
         placeholders: Vec::new(),
         ports: Vec::new(),
+        shown: Vec::new(),
+        not_shown: Vec::new(),
+        host_ports: Vec::new(),
         placeholder_files: Vec::new(),
         without_credential: Vec::new(),
         recipe: None,
@@ -326,9 +348,11 @@ fn explain_only(agent: &AgentId, wanted: Run, folder: PathBuf) -> Result<ExitCod
     let mut spec = spec(wanted.argv, folder, &begun)?;
     spec.own.extend(caches::folders(&kept));
     let known = accepted::unsealed(&home).and_then(|all| all.config.agents.get(agent).cloned());
-    if let Some(recipe) = known.and_then(|known| known.recipe) {
-        let folders = recipe::folders(recipe::facts(recipe), &kept);
-        spec.own.extend(folders);
+    if let Some(known) = known {
+        let recipe = known.recipe.map(recipe::facts);
+        let folders = recipe.map(|recipe| recipe::folders(recipe, &kept));
+        spec.own.extend(folders.into_iter().flatten());
+        (spec.shown, spec.host_ports) = (known.ports, known.host_ports);
     }
     for line in explain(&spec).map_err(|e| Failure::new(e.to_string()))? {
         say::line(&line);

@@ -31,10 +31,11 @@ fn entry_words(entry: &TimelineEntry) -> String {
                 None => "started".into(),
             };
             format!(
-                "{} {begun} {} ({contained}; {}): {}",
+                "{} {begun} {} ({contained}; {}{}): {}",
                 run.agent,
                 run.run,
                 run.stop.words(),
+                run.passages(),
                 run.task.quoted(VALUE)
             )
         }

@@ -144,7 +144,7 @@ async fn connection(
             )
             .await;
         }
-        Ask::Tree {} | Ask::Listening {} | Ask::EndRun { .. } => {
+        Ask::Tree {} | Ask::Passages {} | Ask::Listening {} | Ask::EndRun { .. } => {
             failed(exit::USAGE, "No run was begun on this connection.")
         }
         Ask::ConfigDiff {} => acts::config_diff(authority),

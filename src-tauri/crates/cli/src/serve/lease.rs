@@ -5,6 +5,7 @@
 use super::control::failed;
 use super::folders::Taken;
 use super::life::{End, Life};
+use super::passages::Passages;
 use super::serving::{Serves, Serving};
 use super::{Authority, placeholders, wire};
 use crate::exit;
@@ -126,6 +127,10 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
     } else {
         None
     };
+    let force = broker.force().filter(|_| wanted.contained);
+    let (passages, not_shown) = force
+        .and_then(|force| force.config.agents.get(&wanted.agent).map(Passages::of))
+        .unwrap_or_default();
     let facts = RunFacts {
         run: RunId::from_random(random),
         agent: wanted.agent,
@@ -139,6 +144,11 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
             wanted.stop
         },
         goes_on_from: None,
+        ports: passages.as_ref().map(|p| p.ports()).unwrap_or_default(),
+        host_ports: passages
+            .as_ref()
+            .map(|p| p.host_ports())
+            .unwrap_or_default(),
     };
     let folder = RunFolder::make(&authority.home.runs().join(facts.run.as_str()))
         .map_err(|e| internal(&e))?;
@@ -188,6 +198,9 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         gateway: socket.to_string_lossy().into_owned(),
         ca_pem,
         ports: host_ports(&accounts),
+        shown: run.facts.ports.clone(),
+        not_shown,
+        host_ports: run.facts.host_ports.clone(),
         placeholders: placeholders::variables(&accounts),
         placeholder_files: placeholders::files(&accounts),
         without_credential: accounts
@@ -212,7 +225,7 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
             .collect(),
         loopback,
     }));
-    let life = Life::new(authority, run, serving, lane.clone());
+    let life = Life::new(authority, run, serving, passages, lane.clone());
     Ok(Begun {
         life,
         reply,

@@ -2,6 +2,7 @@
 //! side that comes; and through the stop.
 
 use super::lease::Handing;
+use super::passages::Passages;
 use super::serving::Serving;
 use super::{Authority, tree, wire};
 use crate::handover;
@@ -34,6 +35,7 @@ pub(super) struct Life {
     run: Arc<Run>,
     held: Option<Arc<Held>>,
     serving: Serving,
+    passages: Option<Arc<Passages>>,
     lane: Handle,
 }
 
@@ -71,6 +73,7 @@ impl Life {
         authority: &Arc<Authority>,
         run: Arc<Run>,
         serving: Serving,
+        passages: Option<Arc<Passages>>,
         lane: Handle,
     ) -> Self {
         Self {
@@ -78,6 +81,7 @@ impl Life {
             run,
             held: None,
             serving,
+            passages,
             lane,
         }
     }
@@ -93,7 +97,8 @@ impl Life {
         let (hold, mut to_hold) = mpsc::channel(1);
         // One from beginning to end: what the stop comes between is half read.
         let (run, authority) = (Arc::clone(&self.run), Arc::clone(&self.authority));
-        let heeded = heed(&mut read, &run, &authority, hold, ports);
+        let passages = self.passages.clone();
+        let heeded = heed(&mut read, &run, &authority, hold, passages, ports);
         tokio::pin!(heeded);
         loop {
             tokio::select! {
@@ -160,6 +165,10 @@ impl Life {
         let serves = self.serving.end().await.ok_or(ReasonCode::Internal)?;
         let facts = self.run.facts.clone();
         self.serving = Serving::begin(serves, &self.lane, &self.authority, facts);
+        if let Some(passages) = &self.passages {
+            let served = passages.serve(broker, &self.run);
+            served.map_err(|_| ReasonCode::Internal)?;
+        }
         broker.thaw(held)?;
         let _ = wire::write(write, &Reply::RunGoesOn { run: id }).await;
         Ok(())
@@ -216,9 +225,10 @@ impl Life {
 /// Does what the launcher says, until that is the end.
 async fn heed(
     lease: &mut ReadHalf<'_>,
-    run: &Run,
+    run: &Arc<Run>,
     authority: &Authority,
     hold: mpsc::Sender<Arc<Held>>,
+    mut passages: Option<Arc<Passages>>,
     mut ports: Option<Handing>,
 ) -> End {
     // What the stop ends by itself must be held before anything else comes.
@@ -243,6 +253,17 @@ async fn heed(
                     // The stop was sooner, and says so itself.
                     Err(ReasonCode::Stopped) => {}
                     Err(_) => return End::BROKEN,
+                }
+            }
+            Ok(Some(Ask::Passages {})) if !to_come => {
+                let Some(passages) = passages.take() else {
+                    return End::BROKEN;
+                };
+                let taken = handover::take((*lease).as_ref()).await;
+                let taken = taken.and_then(|taken| passages.take(taken));
+                let served = taken.and_then(|()| passages.serve(&authority.broker, run));
+                if let Err(error) = served {
+                    return not_taken(&error);
                 }
             }
             Ok(Some(Ask::Listening {})) if !to_come => {

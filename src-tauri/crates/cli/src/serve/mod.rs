@@ -11,6 +11,7 @@ mod lanes;
 mod lease;
 mod life;
 mod open;
+mod passages;
 mod placeholders;
 mod serving;
 mod stopping;

@@ -113,6 +113,8 @@ impl Countersigner for Fake {
             contained: true,
             stop: countersign_model::StopMeans::Kill,
             goes_on_from: None,
+            ports: Vec::new(),
+            host_ports: Vec::new(),
         })
     }
     fn accounts(&self, _: &RunId) -> Vec<AccountView> {

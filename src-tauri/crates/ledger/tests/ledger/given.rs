@@ -77,6 +77,8 @@ pub(crate) fn run_facts(run: &RunId, agent: &str) -> RunFacts {
         contained: true,
         stop: countersign_model::StopMeans::Kill,
         goes_on_from: None,
+        ports: Vec::new(),
+        host_ports: Vec::new(),
     }
 }
 

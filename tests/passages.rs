@@ -1,0 +1,268 @@
+//! Passages between this machine's loopback and a run's: `ports` and `host_ports`.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on has failed
+
+use countersign_testkit::Scene;
+use countersign_testkit::programs::built;
+use countersign_testkit::scene::said;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Nothing here takes longer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Gives one page at this address and port, until it is ended.
+const SERVER: &str = r"
+import http.server, socket, sys
+class Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b'the page of the run')
+Server((sys.argv[1], int(sys.argv[2])), Page).serve_forever()
+";
+
+/// Says what answers at a port of loopback, or why nothing does.
+const CALLER: &str = r"
+import socket, sys
+for port in sys.argv[1:]:
+    try:
+        with socket.create_connection(('127.0.0.1', int(port)), 10) as peer:
+            peer.sendall(b'hello'); peer.shutdown(socket.SHUT_WR)
+            print(port, 'answers', peer.makefile('rb').read())
+    except OSError as error:
+        print(port, 'refused', error.errno)
+";
+
+/// Calls a port of loopback, and once more when there is a file of that name.
+const TWICE: &str = r"
+import os, socket, sys, time
+def call():
+    with socket.create_connection(('127.0.0.1', int(sys.argv[1])), 10) as peer:
+        peer.sendall(b'hello'); peer.shutdown(socket.SHUT_WR)
+        print(peer.makefile('rb').read(), flush=True)
+call()
+while not os.path.exists(sys.argv[2]): time.sleep(0.05)
+try: call()
+except OSError as error: print('refused', error.errno)
+";
+
+/// Sends to a port of loopback as long as somebody takes it.
+const POURER: &str = r"
+import socket, sys, time
+peer = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
+while True:
+    peer.sendall(b'x' * 1000); time.sleep(0.002)
+";
+
+/// A port that was free a moment ago.
+fn free() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A scene whose agent has these passages, and what the human was asked about it.
+fn scene(ports: &[u16], host_ports: &[u16]) -> (Scene, String) {
+    let mut scene = Scene::start(1).unwrap();
+    let config = with(&scene, ports, host_ports);
+    let asked = scene.accept(&config).unwrap();
+    (scene, asked)
+}
+
+fn with(scene: &Scene, ports: &[u16], host_ports: &[u16]) -> String {
+    let config = scene.read_config().unwrap();
+    let kept: Vec<&str> = config
+        .lines()
+        .filter(|line| !line.starts_with("ports") && !line.starts_with("host_ports"))
+        .collect();
+    let passages = format!("[agents.inbox-bot]\nports = {ports:?}\nhost_ports = {host_ports:?}");
+    kept.join("\n").replacen("[agents.inbox-bot]", &passages, 1)
+}
+
+/// What the user's own browser would get.
+fn fetched(scene: &Scene, port: u16) -> Output {
+    let url = format!("http://127.0.0.1:{port}/");
+    let mut command = scene.desktop.command("curl");
+    command.args(["-sS", "--noproxy", "*", "--max-time", "10", &url]);
+    command.output().unwrap()
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "{what}: not in time");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_port_of_a_run_is_shown_to_its_user_and_to_nobody_else_until_the_stop() {
+    let (four, six) = (free(), free());
+    let (scene, asked) = scene(&[four, six], &[]);
+    assert!(
+        asked.contains(&format!(
+            "shows port {four} of its runs at 127.0.0.1:{four}"
+        )),
+        "{asked}"
+    );
+    let script = format!("python3 -c \"$0\" 127.0.0.1 {four} & python3 -c \"$0\" ::1 {six} & wait");
+    let run = scene.run(&["sh", "-c", &script, SERVER]).unwrap();
+    for port in [four, six] {
+        eventually("the page", || {
+            said(&fetched(&scene, port)).contains("the page of the run")
+        });
+    }
+    // Another user of the machine: these tests, where they run as root.
+    if nix::unistd::Uid::effective().is_root() {
+        let mut stranger = TcpStream::connect((Ipv4Addr::LOCALHOST, four)).unwrap();
+        stranger.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = stranger.write_all(b"GET / HTTP/1.0\r\n\r\n");
+        let mut answer = Vec::new();
+        let _ = stranger.read_to_end(&mut answer);
+        assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+    }
+    // For a second run the port is taken.
+    let folder = scene.desktop.path("home/second");
+    scene.desktop.person().make_folder(&folder).unwrap();
+    let mut second = scene.desktop.command(built("countersign").unwrap());
+    second.args(["run", "--agent", "inbox-bot", "--", "true"]);
+    let second = said(&second.current_dir(folder).output().unwrap());
+    assert!(
+        second.contains(&format!("Port {four} of the run is not shown")),
+        "{second}"
+    );
+
+    assert!(scene.countersign(&["stop"]).unwrap().status.success());
+    assert!(!fetched(&scene, four).status.success());
+    // What was frozen is ended by the second.
+    assert!(scene.countersign(&["stop"]).unwrap().status.success());
+    let told = said(&run.wait_with_output().unwrap());
+    assert!(
+        told.contains(&format!(
+            "Its port {four} is shown at http://127.0.0.1:{four}"
+        )),
+        "{told}"
+    );
+    eventually("its record", || {
+        let timeline = said(&scene.countersign(&["timeline"]).unwrap());
+        timeline.contains(&format!("from this machine to port {four} of run"))
+            && timeline.contains(&format!("shows its port {four}, {six}"))
+    });
+}
+
+#[test]
+fn a_port_of_this_machine_is_reached_where_the_human_accepted_it_and_recorded_before() {
+    let listeners = [0, 0].map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    let [allowed, other] = listeners.each_ref().map(|l| l.local_addr().unwrap().port());
+    let (mut scene, asked) = scene(&[], &[allowed]);
+    assert!(
+        asked.contains(&format!(
+            "reaches port {allowed} of this machine's loopback"
+        )),
+        "{asked}"
+    );
+    let [listener, _other] = listeners;
+    let heard = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&heard);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut heard = Vec::new();
+            stream.read_to_end(&mut heard).unwrap();
+            stream.write_all(b"heard ").unwrap();
+            stream.write_all(&heard).unwrap();
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let call = |scene: &Scene| {
+        let ports = [allowed, other].map(|port| port.to_string());
+        let argv = ["python3", "-c", CALLER, &ports[0], &ports[1]];
+        said(&scene.run(&argv).unwrap().wait_with_output().unwrap())
+    };
+    let told = call(&scene);
+    assert!(
+        told.contains(&format!("{allowed} answers b'heard hello'")),
+        "{told}"
+    );
+    assert!(told.contains(&format!("{other} refused 111")), "{told}");
+    for line in [
+        format!("reaches this machine's port {allowed}"),
+        format!("connects to port {allowed} of this machine"),
+        format!("to port {allowed} of this machine: 5 bytes there, 11 back"),
+    ] {
+        eventually(&line, || {
+            said(&scene.countersign(&["timeline"]).unwrap()).contains(&line)
+        });
+    }
+    // Taken back, it is gone, for a run that goes on as well.
+    let port = allowed.to_string();
+    let goes_on = scene.run(&["python3", "-c", TWICE, &port, "taken-back"]);
+    eventually("its first call", || heard.load(Ordering::Relaxed) == 2);
+    let config = with(&scene, &[], &[]);
+    scene.accept(&config).unwrap();
+    std::fs::write(scene.work().unwrap().join("taken-back"), "").unwrap();
+    let told = said(&goes_on.unwrap().wait_with_output().unwrap());
+    assert_eq!(told.matches("heard hello").count(), 1, "{told}");
+    let told = call(&scene);
+    assert!(told.contains(&format!("{allowed} refused 111")), "{told}");
+}
+
+#[test]
+fn the_stop_resets_what_is_on_its_way_to_this_machine() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (scene, _) = scene(&[], &[port]);
+    let run = scene
+        .run(&["python3", "-c", POURER, &port.to_string()])
+        .unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    let reader = std::thread::spawn(move || {
+        let (mut piece, mut last, mut all) = ([0; 4096], Instant::now(), 0_u64);
+        loop {
+            match stream.read(&mut piece) {
+                Ok(0) => return (last, all, "closed"),
+                Ok(length) => (last, all) = (Instant::now(), all + length as u64),
+                Err(_) => return (last, all, "reset"),
+            }
+        }
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    let pressed = Instant::now();
+    assert!(scene.countersign(&["stop"]).unwrap().status.success());
+    let (last, all, how) = reader.join().unwrap();
+    assert_eq!(how, "reset");
+    assert!(all > 10_000, "{all}");
+    let after = last.saturating_duration_since(pressed);
+    // The command that stops has to start first.
+    assert!(after < Duration::from_secs(2), "{after:?}");
+    assert!(scene.countersign(&["stop"]).unwrap().status.success());
+    run.wait_with_output().unwrap();
+    let again = TcpStream::connect_timeout(
+        &SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        Duration::from_secs(1),
+    );
+    assert!(again.is_ok(), "this machine's own is still there");
+}
+
+#[test]
+fn an_explanation_says_what_leads_in_and_out() {
+    let (port, host_port) = (free(), free());
+    let (scene, _) = scene(&[port], &[host_port]);
+    let words = said(
+        &scene
+            .run_with(&["--explain"], &["true"])
+            .unwrap()
+            .wait_with_output()
+            .unwrap(),
+    );
+    for line in [
+        format!("Its port {port} is shown at 127.0.0.1:{port}"),
+        format!("It reaches port {host_port} of this machine's loopback"),
+    ] {
+        assert!(words.contains(&line), "{line}: {words}");
+    }
+}
