@@ -9,14 +9,25 @@ use crate::later::Keep;
 use crate::settle::{Aside, Change, LeftBehind, real};
 use crate::walk::{Found, walk_after};
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// So much is looked at of all that a run left. What is more is set aside unseen:
 /// a comparison that does not end, or for which memory runs out, puts nothing back.
 const MOST_BYTES: usize = 64 << 20;
+
+/// What installing packages for itself leaves in a settings folder.
+const OF_PACKAGES: &[&str] = &[
+    ".gitignore",
+    "bun.lock",
+    "bun.lockb",
+    "node_modules",
+    "package-lock.json",
+    "package.json",
+];
 
 pub(crate) struct Comparison<'a> {
     folder: &'a Path,
@@ -178,7 +189,7 @@ impl<'a> Comparison<'a> {
             self.setting(setting);
         }
         for path in &found.settings {
-            if self.is_known(path) {
+            if self.is_known(path) || self.is_of_made_environment(path, found) {
                 continue;
             }
             let below = self.below(path);
@@ -213,6 +224,9 @@ impl<'a> Comparison<'a> {
             now.clone_from(&setting.content);
         }
         let Some(copy) = &setting.copy else { return };
+        if setting.identity.is_none() && is_only_packages(&self.copies.join(copy)) {
+            return;
+        }
         let Ok(mine) = self.read(&self.copies.join(copy)) else {
             self.left
                 .too_large
@@ -233,6 +247,34 @@ impl<'a> Comparison<'a> {
         let this = identity(path);
         let same = known.find(|setting| this.is_some() && setting.identity == this);
         same.is_some_and(|same| tree::read(path).is_ok_and(|now| now == same.content))
+    }
+
+    /// Whether it is a start-up file of a virtual environment of Python that the run
+    /// made as a whole, of folders that were not there before. Whoever runs anything of
+    /// such a one runs what the agent put there, and sees it listed; its start-up files
+    /// add nothing to that. But where a Python was, a link in its place could have that
+    /// one start from here.
+    fn is_of_made_environment(&self, path: &Path, found: &Found) -> bool {
+        let is_listed = |above: &&Path| found.built_from.contains(&above.join("pyvenv.cfg"));
+        let Some(root) = path.ancestors().skip(1).find(is_listed) else {
+            return false;
+        };
+        // Not in the second in which the run began, which was before it as well.
+        let Ok(since) = u64::try_from(self.before.since) else {
+            return false;
+        };
+        let since = UNIX_EPOCH + Duration::from_secs(since.saturating_add(1));
+        // When it was made nobody can change, and moving it does not.
+        let is_new = |folder: &Path| {
+            let made = folder.symlink_metadata().and_then(|found| found.created());
+            made.is_ok_and(|made| made >= since)
+        };
+        let folders = path.ancestors().skip(1);
+        self.before.without_python
+            && path.extension() == Some(OsStr::new("pth"))
+            && folders
+                .take_while(|folder| folder.starts_with(root))
+                .all(is_new)
     }
 
     /// Repositories anywhere, also such as were moved.
@@ -351,6 +393,19 @@ impl<'a> Comparison<'a> {
             self.left.too_large.push((".git".into(), name.clone()));
         }
     }
+}
+
+/// Whether nothing but packages lies in a folder that the run found empty. Some
+/// agents install some wherever they find a settings folder, each time anew: that is
+/// not worth a question, and is dropped.
+fn is_only_packages(copy: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(copy) else {
+        return false;
+    };
+    let is_one = |entry: io::Result<std::fs::DirEntry>| {
+        entry.is_ok_and(|entry| OF_PACKAGES.iter().any(|name| entry.file_name() == *name))
+    };
+    entries.into_iter().all(is_one)
 }
 
 /// What is there now, with what the run changed of its copy.

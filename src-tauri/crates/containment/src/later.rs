@@ -208,6 +208,7 @@ pub(crate) fn prepare(
         before: Before {
             folder: folder.into(),
             since: now(),
+            without_python: !found.has_python && found.shut.is_empty(),
             ..Before::default()
         },
         mounts: Mounts::default(),

@@ -86,6 +86,10 @@ fn is_any(names: &[&str], name: &OsStr) -> bool {
 /// Folders in which packages lie, whose settings no program reads there.
 const PACKAGES: &[&str] = &["node_modules", "site-packages", "dist-packages"];
 
+/// What a Python that starts from here has: an environment's settings (PEP 405), or
+/// a folder in which it looks for start-up files.
+const PYTHON: &[&str] = &["pyvenv.cfg", "site-packages", "dist-packages"];
+
 /// What was found; links are not followed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
@@ -97,6 +101,8 @@ pub(crate) struct Found {
     pub(crate) repositories: BTreeSet<PathBuf>,
     /// What people execute knowingly, or tell agents by: build files and the like.
     pub(crate) built_from: BTreeSet<PathBuf>,
+    /// Whether there is anything of [`PYTHON`].
+    pub(crate) has_python: bool,
     /// Folders that cannot be looked into. Without the right to list a folder one
     /// can still use what lies in it, by name.
     pub(crate) shut: BTreeSet<PathBuf>,
@@ -145,6 +151,7 @@ fn through(folder: &Path, most: Option<usize>, leave: &BTreeSet<PathBuf>) -> Opt
                 found.sockets.insert(path);
                 continue;
             }
+            found.has_python |= is_any(PYTHON, &name);
             let mut below = inside;
             if is_any(&[".git"], &name) {
                 found.repositories.insert(path.clone());

@@ -199,6 +199,72 @@ fn settings_of_editors_and_agents_wait_wherever_they_lie() {
     assert_eq!(all(&stage), before);
 }
 
+#[test]
+fn packages_alone_in_a_settings_folder_that_was_not_there_are_dropped_without_a_question() {
+    let install = "cd .opencode; echo node_modules > .gitignore; echo {} > package.json; \
+        mkdir -p node_modules/a; echo > node_modules/a/index.js; cd ..";
+    let stage = Stage::new();
+    stage.write(&stage.folder.join("file"), "one");
+    let before = all(&stage);
+    let ran = run(&stage, false, install);
+    assert!(!ran.output.contains("change"), "{ran:?}");
+    assert_eq!(all(&stage), before);
+
+    let stage = Stage::new();
+    stage.write(&stage.folder.join("file"), "one");
+    let more = format!("{install}; echo evil > .opencode/opencode.json");
+    let ran = run(&stage, false, &more);
+    for path in [".opencode/opencode.json", ".opencode/package.json"] {
+        assert!(ran.output.contains(&format!("change {path}\n")), "{ran:?}");
+    }
+    assert_eq!(all(&stage), before);
+}
+
+/// Makes an environment with a start-up file, not in the second in which a run begins.
+const MAKES: &str = "sleep 1.1; make() { mkdir -p $1/lib/python3/site-packages; echo home = /usr/bin > $1/pyvenv.cfg; \
+    echo 'import x' > $1/lib/python3/site-packages/new.pth; }; ";
+
+#[test]
+fn start_up_files_of_an_environment_that_the_run_made_are_part_of_it_and_others_wait() {
+    let stage = Stage::new();
+    stage.write(&stage.folder.join("tool/lib/a.py"), "mine");
+    let script = "make own; echo 'import evil' > own/lib/python3/site-packages/sitecustomize.py; \
+        make new; mv new/lib/python3 tool/lib/; mv new/pyvenv.cfg tool/; \
+        mkdir -p bare/site-packages; echo 'import evil' > bare/site-packages/evil.pth";
+    let ran = run(&stage, false, &format!("{MAKES}{script}"));
+    for path in [
+        "bare/site-packages/evil.pth",
+        "own/lib/python3/site-packages/sitecustomize.py",
+        "tool/lib/python3/site-packages/new.pth",
+    ] {
+        assert!(
+            ran.output.contains(&format!("change {path}\n")),
+            "{path}: {ran:?}"
+        );
+        assert!(!stage.folder.join(path).exists(), "{path}");
+    }
+    let own = "own/lib/python3/site-packages/new.pth";
+    assert!(!ran.output.contains(&format!("change {own}")), "{ran:?}");
+    assert!(ran.output.contains("built-from own/pyvenv.cfg"), "{ran:?}");
+    let content = std::fs::read_to_string(stage.folder.join(own)).unwrap();
+    assert_eq!(content, "import x\n");
+}
+
+/// By a link in its place, or in that of its folders, that Python would start from
+/// the new one.
+#[test]
+fn where_a_python_was_start_up_files_of_a_new_environment_wait_as_well() {
+    for was in ["old/pyvenv.cfg", "old/lib/python3/site-packages/a.py"] {
+        let stage = Stage::new();
+        stage.write(&stage.folder.join(was), "mine");
+        let script = "make own; mv old gone; ln -s own old";
+        let ran = run(&stage, false, &format!("{MAKES}{script}"));
+        let path = "own/lib/python3/site-packages/new.pth";
+        assert!(ran.output.contains(&format!("change {path}\n")), "{ran:?}");
+        assert!(!stage.folder.join(path).exists());
+    }
+}
+
 /// The classic: settings that name a program, in a repository that the agent made.
 #[test]
 fn a_repository_that_the_run_made_starts_nothing_of_the_users() {
