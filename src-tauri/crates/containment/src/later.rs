@@ -77,9 +77,14 @@ impl Keep {
         let folder = root.join(name);
         let mut private = std::fs::DirBuilder::new();
         private.mode(0o700).recursive(true).create(root)?;
-        private.recursive(false).create(&folder)?;
-        let lock = File::create_new(folder.join("lock"))?;
+        // Locked before it has its name: whoever looks for one that nobody sees to
+        // must not find this one.
+        let unnamed = root.join(format!("{UNNAMED}{name}"));
+        private.recursive(false).create(&unnamed)?;
+        let lock = File::create_new(unnamed.join("lock"))?;
         lock.try_lock()?;
+        // One of that name is not empty, and so not replaced: rename(2).
+        std::fs::rename(&unnamed, &folder)?;
         Ok(Self {
             folder,
             _lock: lock,
@@ -107,8 +112,10 @@ impl Keep {
         let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
         let mut all: Vec<(String, Self)> = entries
             .filter_map(|entry| {
-                let keep = Self::open(&entry.path()).ok()?;
-                Some((entry.file_name().into_string().ok()?, keep))
+                let name = entry.file_name().into_string().ok()?;
+                let named = !name.starts_with(UNNAMED);
+                let keep = named.then(|| Self::open(&entry.path()).ok())??;
+                Some((name, keep))
             })
             .collect();
         all.sort_by(|one, other| one.0.cmp(&other.0));
@@ -176,6 +183,9 @@ impl Keep {
         std::fs::rename(new, folder.join(name))
     }
 }
+
+/// What the name of one begins with until it is locked.
+const UNNAMED: &str = ".";
 
 /// What is mounted, and in which order.
 #[derive(Debug, Default)]
@@ -545,5 +555,32 @@ impl Work<'_> {
             parts: parts.tree,
             unread: parts.unread,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn whoever_looks_for_what_nobody_sees_to_never_finds_one_that_is_being_made() {
+        let root = tempfile::tempdir().unwrap();
+        let over = AtomicBool::new(false);
+        let all = std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !over.load(Ordering::SeqCst) {
+                        assert!(Keep::all(root.path()).is_empty(), "each is seen to");
+                    }
+                });
+            }
+            let made = (0..300).map(|n| Keep::make(root.path(), &n.to_string()));
+            let all: io::Result<Vec<_>> = made.collect();
+            over.store(true, Ordering::SeqCst);
+            all
+        });
+        assert_eq!(all.unwrap().len(), 300);
+        assert!(Keep::make(root.path(), "7").is_err(), "it is there");
     }
 }
