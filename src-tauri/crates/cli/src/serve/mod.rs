@@ -81,6 +81,7 @@ pub(crate) fn serve(options: &Options) -> ExitCode {
 fn start(options: &Options) -> Result<ExitCode, String> {
     countersign_vault::harden_process()
         .map_err(|e| format!("This process could not be hardened: {e}"))?;
+    open_as_many_files_as_may_be();
     let home = Home::find().map_err(|e| e.to_string())?;
     home.make().map_err(|e| e.to_string())?;
     // Held until the process ends: one authority per user.
@@ -92,6 +93,19 @@ fn start(options: &Options) -> Result<ExitCode, String> {
         .build()
         .map_err(|e| format!("The runtime could not be started: {e}"))?;
     runtime.block_on(run(opened, options))
+}
+
+/// A request has two connections. The usual limit of 1024 files is for programs that
+/// use select(2); above it, up to the hard limit, one may go. Source: getrlimit(2).
+fn open_as_many_files_as_may_be() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    // Without it there is room for fewer requests.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 async fn run(opened: open::Opened, options: &Options) -> Result<ExitCode, String> {
