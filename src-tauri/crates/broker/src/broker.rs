@@ -265,7 +265,7 @@ impl Broker {
     /// `stopped`, `not-accepted`, `not-assigned` (no such agent), `ledger-failed`,
     /// `internal` (a live run has this id).
     pub async fn begin_run(&self, facts: RunFacts) -> Result<Arc<Run>, ReasonCode> {
-        let cut = self.inner.stop.handle();
+        let cut = self.inner.stop.admit().ok_or(ReasonCode::Stopped)?;
         if !self.may_run(&facts.agent) {
             return Err(ReasonCode::Stopped);
         }

@@ -4,8 +4,8 @@
 //! - A [`Permit`] exists only behind the receipt of a durable record that
 //!   allows exactly its request, and is used up by value (`permit`).
 //! - A credential leaves the vault in one place: `Broker::present` (`decide`).
-//! - The stop is looked at after its handle was taken, and again after every
-//!   wait (`stop`). What ends a run's processes lies here (`trees`).
+//! - The stop is looked at after its handle was taken (`latch`), and again after
+//!   every wait. What ends a run's processes lies here (`trees`).
 //! - An answer counts only for the rendering that was shown (`desk`).
 //! - Every record that allows a request gets a record after (`outcomes`).
 //! - Every refusal is a record, or one of those that a record counts (`refusals`).
@@ -27,14 +27,18 @@ mod dial;
 mod force;
 mod health;
 mod human;
+mod latch;
 mod outcomes;
 mod permit;
 mod port;
+mod primitives;
 mod question;
 mod refusals;
 mod runs;
 mod stop;
 mod stopping;
+#[cfg(test)]
+mod tree_tests;
 mod trees;
 mod usage;
 

@@ -5,22 +5,18 @@
 //! everything in flight holds; after that one byte goes to a file that has been
 //! open since the start.
 //!
-//! *Invariants*
-//! - Whoever wants to act takes [`EmergencyStop::handle`] first and looks at
-//!   [`EmergencyStop::is_engaged`] after. Engaging sets the flag first and
-//!   cancels after. So either the handle is cancelled, or the flag is seen.
-//! - Every press is counted before it does anything else. Lifting names the
-//!   presses that it knows of, and does nothing if there is another.
+//! How flag and handles meet is in `latch`; here are the file and the words.
 
 use crate::agent_stops::{AgentStops, Damaged};
+use crate::latch::Latch;
+use crate::primitives::Token;
 use countersign_model::{StopTrigger, Timestamp};
 use countersign_protocol::surface::StopView;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio_util::sync::CancellationToken;
 
 const ENGAGED: u8 = b'1';
 const RELEASED: u8 = b'0';
@@ -28,15 +24,11 @@ const RELEASED: u8 = b'0';
 /// The latch.
 #[derive(Debug)]
 pub struct EmergencyStop {
-    engaged: AtomicBool,
+    latch: Latch,
     since: AtomicI64,
     trigger: AtomicU8,
-    /// Counts every press, so that lifting notices one that came meanwhile.
-    presses: AtomicU64,
-    token: Mutex<CancellationToken>,
-    /// Whoever holds it writes down what is so, or makes it so. Never taken
-    /// while `token` is held.
-    latch: Mutex<File>,
+    /// Whoever holds it writes down what is so, or makes it so.
+    file: Mutex<File>,
     /// Agents that are stopped, each by itself.
     agents: AgentStops,
 }
@@ -58,9 +50,9 @@ impl EmergencyStop {
             use std::os::unix::fs::OpenOptionsExt as _;
             options.mode(0o600);
         }
-        let latch = options.open(path)?;
+        let file = options.open(path)?;
         let mut byte = [0u8; 1];
-        let released = match read_first(&latch, &mut byte) {
+        let released = match read_first(&file, &mut byte) {
             Ok(1) => byte == [RELEASED],
             // A file that was just made says nothing yet; one that was there
             // and is empty lost what it said.
@@ -70,18 +62,14 @@ impl EmergencyStop {
         let (agents, whole) = AgentStops::open(agents, now)?;
         let released = released && whole != Err(Damaged);
         let stop = Self {
-            engaged: AtomicBool::new(!released),
+            latch: Latch::new(!released),
             since: AtomicI64::new(now.unix_ms()),
             trigger: AtomicU8::new(trigger_number(StopTrigger::UncleanEnd)),
-            presses: AtomicU64::new(0),
-            token: Mutex::new(CancellationToken::new()),
-            latch: Mutex::new(latch),
+            file: Mutex::new(file),
             agents,
         };
         if released {
-            write(&stop.latch(), RELEASED)?;
-        } else {
-            stop.token().cancel();
+            write(&stop.file(), RELEASED)?;
         }
         Ok(stop)
     }
@@ -97,19 +85,14 @@ impl EmergencyStop {
         now: Timestamp,
         strike: impl FnOnce(bool),
     ) -> bool {
-        self.presses.fetch_add(1, Ordering::SeqCst);
-        let first = !self.engaged.swap(true, Ordering::SeqCst);
-        if first {
-            self.since.store(now.unix_ms(), Ordering::SeqCst);
-            self.trigger
-                .store(trigger_number(trigger), Ordering::SeqCst);
-        }
-        strike(first);
-        let token = self.token();
-        // Again, for a lift that came between: flag and token change together.
-        self.engaged.store(true, Ordering::SeqCst);
-        token.cancel();
-        first
+        self.latch.engage(|first| {
+            if first {
+                self.since.store(now.unix_ms(), Ordering::SeqCst);
+                self.trigger
+                    .store(trigger_number(trigger), Ordering::SeqCst);
+            }
+            strike(first);
+        })
     }
 
     /// Writes down that it is engaged, if it still is.
@@ -117,9 +100,9 @@ impl EmergencyStop {
     /// # Errors
     /// What the file system says. It is engaged all the same.
     pub(crate) fn keep(&self) -> io::Result<()> {
-        let latch = self.latch();
+        let file = self.file();
         if self.is_engaged() {
-            write(&latch, ENGAGED)
+            write(&file, ENGAGED)
         } else {
             Ok(())
         }
@@ -130,15 +113,15 @@ impl EmergencyStop {
     /// # Errors
     /// What the file system says.
     pub(crate) fn prove(&self) -> io::Result<()> {
-        let latch = self.latch();
-        // A press that comes between waits in `keep` for the latch.
+        let file = self.file();
+        // A press that comes between waits in `keep` for the file.
         let now = if self.is_engaged() { ENGAGED } else { RELEASED };
-        write(&latch, now)
+        write(&file, now)
     }
 
     /// How often it was pressed: what [`Self::lift`] must be told.
     pub(crate) fn presses(&self) -> u64 {
-        self.presses.load(Ordering::SeqCst)
+        self.latch.presses()
     }
 
     /// Lifts the stop. Only the broker calls this, on a human's answer, with the
@@ -150,34 +133,28 @@ impl EmergencyStop {
     /// is then engaged.
     pub(crate) fn lift(&self, presses: u64) -> io::Result<()> {
         let again = || io::Error::other("it was pressed again meanwhile");
-        let latch = self.latch();
+        let file = self.file();
         if self.presses() != presses {
             return Err(again());
         }
-        write(&latch, RELEASED)?;
-        {
-            let mut token = self.token();
-            if self.presses() == presses {
-                *token = CancellationToken::new();
-                self.engaged.store(false, Ordering::SeqCst);
-                return Ok(());
-            }
+        write(&file, RELEASED)?;
+        if self.latch.lift(presses) {
+            return Ok(());
         }
-        write(&latch, ENGAGED)?;
+        write(&file, ENGAGED)?;
         Err(again())
     }
 
     /// Whether it is engaged.
     #[must_use]
     pub fn is_engaged(&self) -> bool {
-        self.engaged.load(Ordering::SeqCst)
+        self.latch.is_engaged()
     }
 
-    /// Cancelled when the stop is engaged. Take it before asking
-    /// [`Self::is_engaged`].
-    #[must_use]
-    pub fn handle(&self) -> CancellationToken {
-        self.token().child_token()
+    /// A handle for what begins: cancelled when the stop is engaged. `None` while
+    /// it is.
+    pub(crate) fn admit(&self) -> Option<Token> {
+        self.latch.admit()
     }
 
     /// Since when and by what, when engaged.
@@ -195,18 +172,14 @@ impl EmergencyStop {
         &self.agents
     }
 
-    fn token(&self) -> MutexGuard<'_, CancellationToken> {
-        self.token.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn latch(&self) -> MutexGuard<'_, File> {
-        self.latch.lock().unwrap_or_else(PoisonError::into_inner)
+    fn file(&self) -> MutexGuard<'_, File> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn write(latch: &File, byte: u8) -> io::Result<()> {
-    write_first(latch, byte)?;
-    latch.sync_data()
+fn write(file: &File, byte: u8) -> io::Result<()> {
+    write_first(file, byte)?;
+    file.sync_data()
 }
 
 #[cfg(unix)]
@@ -273,7 +246,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let stop = open(&dir);
         assert!(!stop.is_engaged());
-        let handle = stop.handle();
+        let handle = stop.admit().unwrap();
         assert!(press(&stop) && !press(&stop) && handle.is_cancelled());
         let view = stop.view().unwrap();
         assert_eq!(
@@ -282,7 +255,7 @@ mod tests {
         );
         drop(stop);
         let again = open(&dir);
-        assert!(again.is_engaged() && again.handle().is_cancelled());
+        assert!(again.is_engaged() && again.admit().is_none());
         lift(&again).unwrap();
         assert_eq!(again.view(), None);
         drop(again);
@@ -313,24 +286,24 @@ mod tests {
         // Writing to it says "no space left on device".
         let full = Path::new("/dev/full");
         let stop = EmergencyStop {
-            latch: Mutex::new(OpenOptions::new().write(true).open(full).unwrap()),
+            file: Mutex::new(OpenOptions::new().write(true).open(full).unwrap()),
             ..open(&tempfile::tempdir().unwrap())
         };
-        let handle = stop.handle();
+        let handle = stop.admit().unwrap();
         assert!(stop.engage(StopTrigger::Hotkey, Timestamp::default(), |_| ()));
         assert!(stop.is_engaged() && handle.is_cancelled());
         assert!(stop.keep().is_err());
-        assert!(lift(&stop).is_err() && stop.is_engaged() && stop.handle().is_cancelled());
+        assert!(lift(&stop).is_err() && stop.is_engaged() && stop.admit().is_none());
     }
 
     #[test]
     fn lifting_does_not_bring_back_what_was_cancelled() {
         let dir = tempfile::tempdir().unwrap();
         let stop = open(&dir);
-        let before = stop.handle();
+        let before = stop.admit().unwrap();
         press(&stop);
         lift(&stop).unwrap();
-        assert!(before.is_cancelled() && !stop.handle().is_cancelled());
+        assert!(before.is_cancelled() && !stop.admit().unwrap().is_cancelled());
     }
 
     #[test]
@@ -341,7 +314,7 @@ mod tests {
         let known = stop.presses();
         press(&stop);
         assert!(stop.lift(known).is_err());
-        assert!(stop.is_engaged() && stop.handle().is_cancelled());
+        assert!(stop.is_engaged() && stop.admit().is_none());
         drop(stop);
         assert!(open(&dir).is_engaged());
     }
@@ -373,7 +346,7 @@ mod tests {
                 thread.join().unwrap();
             }
             // Both presses came after what the lift knew of.
-            assert!(stop.is_engaged() && stop.handle().is_cancelled());
+            assert!(stop.is_engaged() && stop.admit().is_none());
             assert_eq!(std::fs::read(dir.path().join("stop")).unwrap(), [ENGAGED]);
             lift(&stop).unwrap();
         }
