@@ -194,3 +194,49 @@ fn a_frozen_run_ends_with_its_authority_and_with_its_launcher() {
         }
     }
 }
+
+#[test]
+fn a_run_ends_with_its_authority_while_its_launcher_is_suspended() {
+    let mut scene = Scene::start(3).unwrap();
+    let mut agent = run(&scene, None, "inbox-bot", &["sh", "-c", BEATS]);
+    until_it_beats(&scene);
+    send(&agent, Signal::SIGSTOP);
+    scene.authority.kill().unwrap();
+    soon("it is silent", || is_silent(&scene));
+    // It heard nothing, and finds its run ended.
+    send(&agent, Signal::SIGCONT);
+    assert_ne!(agent.wait().unwrap().code(), Some(0));
+    scene.start_again().unwrap();
+    assert!(!status(&scene)["stopped"].is_null());
+}
+
+#[test]
+fn what_is_frozen_while_authority_and_launcher_are_gone_ends_once_it_is_thawed() {
+    for (hierarchy, _) in HIERARCHIES {
+        let mut scene = Scene::start(3).unwrap();
+        let group = Group::make(hierarchy, scene.desktop.person()).unwrap();
+        let mut agent = run(&scene, Some(&group), "inbox-bot", &["sh", "-c", BEATS]);
+        until_it_beats(&scene);
+        ends(&scene, &["stop"], 0);
+        send(&agent, Signal::SIGSTOP);
+        scene.authority.kill().unwrap();
+        assert!(is_silent(&scene));
+        // By whoever may; nobody of ours does.
+        let run = std::fs::read_dir(group.path()).unwrap().flatten();
+        let run = run.map(|entry| entry.path()).find(|path| path.is_dir());
+        let run = run.unwrap();
+        for (file, word) in [("cgroup.freeze", "0"), ("freezer.state", "THAWED")] {
+            let file = run.join(file);
+            if file.exists() {
+                std::fs::write(file, word).unwrap();
+            }
+        }
+        soon("nobody is in it", || {
+            std::fs::read_to_string(run.join("cgroup.procs"))
+                .unwrap()
+                .is_empty()
+        });
+        agent.kill().unwrap();
+        agent.wait().unwrap();
+    }
+}

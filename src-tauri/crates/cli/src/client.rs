@@ -6,6 +6,8 @@ use crate::home::Home;
 use countersign_protocol::control::{Ask, Reply};
 use countersign_protocol::frame;
 use std::io::{self, Write as _};
+#[cfg(target_os = "linux")]
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
@@ -85,6 +87,19 @@ impl Client {
                 reply => return Ok(reply),
             }
         }
+    }
+
+    /// A handle of the authority's process.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn authority(&self) -> Result<OwnedFd, Failure> {
+        use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+        use rustix::process::{Pid, PidfdFlags, pidfd_open};
+        let handle = || {
+            let peer = getsockopt(&self.0, PeerCredentials)?;
+            let pid = Pid::from_raw(peer.pid()).ok_or(io::ErrorKind::NotFound)?;
+            Ok::<_, io::Error>(pidfd_open(pid, PidfdFlags::empty())?)
+        };
+        handle().map_err(|e| Failure::new(format!("The authority's process is not in sight: {e}")))
     }
 
     /// The connection itself, for a run's lease.

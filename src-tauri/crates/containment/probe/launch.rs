@@ -40,6 +40,7 @@ pub(crate) fn launch(arguments: impl Iterator<Item = String>) -> Result<ExitCode
         own: Vec::new(),
         files: Vec::new(),
         group: None,
+        ends_with: None,
     };
     let (mut contained, mut kill_when, mut report) = (true, None, None);
     let (mut keep, mut accept) = (None, false);

@@ -106,6 +106,7 @@ struct Launch {
     inner: Inner,
     outer: Outer,
     group: Option<Arc<Group>>,
+    ends_with: Option<OwnedFd>,
 }
 
 impl Launch {
@@ -210,6 +211,10 @@ impl Launch {
                 entrance.map_err(ContainmentError::system("duplicate a file"))?,
             );
         }
+        let ends_with = spec.ends_with.as_deref().map(OwnedFd::try_clone);
+        let ends_with = ends_with
+            .transpose()
+            .map_err(ContainmentError::system("duplicate a file"))?;
         Ok(Self {
             command,
             files,
@@ -230,6 +235,7 @@ impl Launch {
             inner,
             outer,
             group: spec.group.clone(),
+            ends_with,
         })
     }
 
@@ -252,6 +258,7 @@ impl Launch {
             inner,
             outer,
             group,
+            ends_with,
         } = self;
         let lay_out = |namespace| {
             let ports = (&*ports, &*host_ports);
@@ -269,8 +276,16 @@ impl Launch {
         // Our copy of init's end of the socket, and of what bubblewrap reads.
         drop((command, files));
 
-        let order = Order::Start([start, inner.stdin, inner.stdout, inner.stderr]);
-        let tree = match begin(&control, lay_out, shows, hand_over, order, group.as_deref()) {
+        let start = Order::Start([start, inner.stdin, inner.stdout, inner.stderr]);
+        let orders = ends_with.map(Order::EndWith).into_iter().chain([start]);
+        let tree = match begin(
+            &control,
+            lay_out,
+            shows,
+            hand_over,
+            orders,
+            group.as_deref(),
+        ) {
             Ok(tree) => tree,
             Err(why) => {
                 let _ = bwrap.kill();
@@ -337,7 +352,7 @@ fn begin(
     lay_out: impl FnOnce(OwnedFd) -> std::io::Result<Laid>,
     shows: bool,
     hand_over: HandOver,
-    start: Order,
+    orders: impl Iterator<Item = Order>,
     group: Option<&Group>,
 ) -> Result<ProcessTree, NotBegun> {
     let heard = || match within(control.as_fd(), SETUP) {
@@ -369,9 +384,11 @@ fn begin(
         tree: Some((init.as_fd(), group.map(Group::folder))),
     };
     hand_over(handed_over).map_err(NotBegun::HandOver)?;
-    start.send(control.as_fd()).map_err(|_| NotBegun::Setup)?;
-    // The agent's side must be open in the run only, for its end to be seen.
-    drop(start);
+    for order in orders {
+        // Dropped: the agent's side must be open in the run only, for its end to be
+        // seen.
+        order.send(control.as_fd()).map_err(|_| NotBegun::Setup)?;
+    }
     match heard() {
         Some(Report::Running) => Ok(ProcessTree::new(Root::Namespace { init, freezer })),
         Some(Report::NoCommand(errno)) => {

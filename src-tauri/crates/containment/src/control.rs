@@ -20,6 +20,8 @@ const MOST_DESCRIPTORS: usize = 4;
 
 /// What the launcher says.
 pub(crate) enum Order {
+    /// Before [`Order::Start`]: a handle of a process with which the run ends.
+    EndWith(OwnedFd),
     /// Begin: the [`Start`] as a memory file, then the agent's standard input,
     /// output and error.
     Start([OwnedFd; 4]),
@@ -73,6 +75,7 @@ impl Order {
     /// Sends it.
     pub(crate) fn send(&self, to: BorrowedFd<'_>) -> io::Result<()> {
         match self {
+            Self::EndWith(process) => send(to, b'e', 0, &[process.as_fd()]),
             Self::Start(descriptors) => {
                 let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
                 send(to, b's', 0, &descriptors)
@@ -87,6 +90,9 @@ impl Order {
     pub(crate) fn receive(from: BorrowedFd<'_>) -> io::Result<Option<Self>> {
         Ok(match receive(from)? {
             None => None,
+            Some((b'e', _, mut descriptors)) => Some(Self::EndWith(
+                descriptors.pop().ok_or(io::ErrorKind::InvalidData)?,
+            )),
             Some((b's', _, descriptors)) => Some(Self::Start(
                 descriptors
                     .try_into()

@@ -140,6 +140,7 @@ mod tests {
             own: Vec::new(),
             files: Vec::new(),
             group: None,
+            ends_with: None,
         }
     }
 

@@ -10,7 +10,9 @@ use crate::fence;
 use crate::layout::OWN;
 use crate::session::{enter, harden_self, lead};
 use crate::sockets;
+use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -63,8 +65,12 @@ fn begin_and_wait() -> io::Result<ExitCode> {
     let descriptors = loop {
         match Order::receive(control.as_fd())? {
             Some(Order::Asked(end)) => sockets::give(end)?,
+            Some(Order::EndWith(process)) => end_with(process)?,
             Some(Order::Start(descriptors)) => break descriptors,
-            _ => return Err(io::Error::other("the launcher is gone")),
+            Some(Order::Signal(_)) => {}
+            Some(Order::Socket) | None => {
+                return Err(io::Error::other("the launcher is gone"));
+            }
         }
     };
     let agent = match begin(descriptors) {
@@ -85,6 +91,22 @@ fn begin_and_wait() -> io::Result<ExitCode> {
 
 fn failed(error: &io::Error) -> Report {
     Report::Failed(error.raw_os_error().unwrap_or(0))
+}
+
+/// A thread that ends the run when this process has ended, whatever the launcher
+/// does: a shell may have suspended that. (While the run is frozen, so is this
+/// thread; once thawed, it ends the run.)
+fn end_with(process: OwnedFd) -> io::Result<()> {
+    let wait = move || {
+        let mut ended = [PollFd::new(&process, PollFlags::IN)];
+        // A handle of a process is readable once that has ended: pidfd_open(2).
+        while let Ok(0) | Err(Errno::INTR) = rustix::event::poll(&mut ended, None) {}
+        std::process::exit(i32::from(NOT_BEGUN));
+    };
+    std::thread::Builder::new()
+        .name("ends-with".into())
+        .spawn(wait)
+        .map(drop)
 }
 
 /// Starts the command.
@@ -146,7 +168,7 @@ fn reap(control: &OwnedFd, agent: Pid) -> io::Result<ExitCode> {
     loop {
         let (ended, status) = match rustix::process::wait(WaitOptions::UNTRACED) {
             Ok(Some(ended)) => ended,
-            Ok(None) | Err(rustix::io::Errno::INTR) => continue,
+            Ok(None) | Err(Errno::INTR) => continue,
             Err(error) => return Err(error.into()),
         };
         if ended != agent {

@@ -56,6 +56,11 @@ pub struct RunSpec {
     /// The run's own control group, to freeze it by; `None` where none can be had.
     #[cfg(target_os = "linux")]
     pub group: Option<Arc<crate::Group>>,
+    /// A handle (pidfd_open(2)) of the process that stops the run: a contained run
+    /// ends when that ends, even if the launcher is suspended. `None`: it ends with
+    /// its launcher alone.
+    #[cfg(target_os = "linux")]
+    pub ends_with: Option<Arc<std::os::fd::OwnedFd>>,
     /// Folders of the agent's own, writable in the run's home, and kept.
     pub own: Vec<OwnFolder>,
     /// Files that the run finds, read-only, and nobody else has.

@@ -62,6 +62,8 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
     let name = agent.clone();
     let contained = !wanted.uncontained && !wanted.loopback;
     let group = contained.then(Group::make).flatten().map(Arc::new);
+    // Taken before it answers, so that it is a handle of who answers.
+    let authority = client.authority()?;
     let again = say::command_again(&name, &wanted.argv);
     client.send(&Ask::BeginRun {
         agent,
@@ -97,6 +99,7 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
     say_passages(&begun);
     let mut spec = spec(wanted.argv, folder, &begun)?;
     spec.group = group;
+    spec.ends_with = Some(Arc::new(authority));
     if !wanted.uncontained {
         what_it_keeps(begun.recipe, Path::new(&begun.kept), &mut spec)?;
     }
@@ -265,6 +268,7 @@ fn spec(argv: Vec<OsString>, folder: PathBuf, begun: &RunBegun) -> Result<RunSpe
             })
             .collect(),
         group: None,
+        ends_with: None,
     })
 }
 
