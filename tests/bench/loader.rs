@@ -1,7 +1,7 @@
 //! Starting the loader (this program again) and reading what it measured.
 
 use crate::wire::Fault;
-use crate::{bulk, load};
+use crate::{bulk, load, stop};
 use serde_json::Value;
 use std::env;
 use std::io;
@@ -17,6 +17,15 @@ pub(crate) type Answer = Value;
 
 /// The loader's side: what the arguments say, to its end.
 pub(crate) fn run(args: &[&str]) -> Result<Answer, Fault> {
+    match args {
+        ["crowd", run, processes, each] => {
+            return stop::crowd(run, processes.parse()?, each.parse()?);
+        }
+        ["crowd-member", run, index, each] => {
+            return stop::member(run, index.parse()?, each.parse()?);
+        }
+        _ => {}
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -28,6 +37,7 @@ pub(crate) fn run(args: &[&str]) -> Result<Answer, Fault> {
         ["down", url] => runtime.block_on(bulk::down(url, None)),
         ["down", url, per_second] => runtime.block_on(bulk::down(url, Some(per_second.parse()?))),
         ["up", url, bytes] => runtime.block_on(bulk::up(url, bytes.parse()?)),
+        ["probe", into] => runtime.block_on(stop::probe(into)),
         _ => Err("this is no order for the loader".into()),
     }
 }

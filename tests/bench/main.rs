@@ -16,6 +16,7 @@ mod others;
 mod ours;
 mod rest;
 mod speed;
+mod stop;
 mod table;
 mod wire;
 
@@ -31,34 +32,50 @@ use table::Table;
 /// The length of a small reply.
 pub(crate) const SMALL: usize = 1024;
 
-const USAGE: &str =
-    "usage: countersign-bench FOLDER MITMDUMP\n       countersign-bench hotkey FOLDER";
+const USAGE: &str = "\
+usage: countersign-bench FOLDER MITMDUMP
+       countersign-bench hotkey FOLDER
+       countersign-bench stop FOLDER STOPS freeze-v2|freeze-v1|kill…";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
-        ["read" | "down" | "up", ..] => match loader::run(&args) {
+        [
+            "read" | "down" | "up" | "crowd" | "crowd-member" | "probe",
+            ..,
+        ] => match loader::run(&args) {
             Ok(answer) => {
                 println!("{answer}");
                 ExitCode::SUCCESS
             }
             Err(why) => failed(&why.to_string()),
         },
-        ["hotkey", folder] => match write(Path::new(folder), hotkey::measure) {
-            Ok(false) => ExitCode::SUCCESS,
-            Ok(true) => failed("a goal is missed"),
-            Err(why) => failed(&why.to_string()),
-        },
-        [folder, mitmdump] => match bench(Path::new(folder), Path::new(mitmdump)) {
-            Ok(false) => ExitCode::SUCCESS,
-            Ok(true) => failed("a goal is missed"),
-            Err(why) => failed(&why.to_string()),
-        },
+        ["stop", folder, stops, means @ ..] => {
+            let means: Option<Vec<_>> = means.iter().map(|m| stop::Means::named(m)).collect();
+            let (Ok(stops @ 1..), Some(means)) = (stops.parse(), means) else {
+                eprintln!("{USAGE}");
+                return ExitCode::from(2);
+            };
+            verdict(write(Path::new(folder), |table| {
+                stop::measure(stops, &means, table)
+            }))
+        }
+        ["hotkey", folder] => verdict(write(Path::new(folder), hotkey::measure)),
+        [folder, mitmdump] => verdict(bench(Path::new(folder), Path::new(mitmdump))),
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
         }
+    }
+}
+
+/// What measuring came to.
+fn verdict(missed: io::Result<bool>) -> ExitCode {
+    match missed {
+        Ok(false) => ExitCode::SUCCESS,
+        Ok(true) => failed("a goal is missed"),
+        Err(why) => failed(&why.to_string()),
     }
 }
 

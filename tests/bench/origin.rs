@@ -152,7 +152,8 @@ async fn answer(
     Ok(response)
 }
 
-fn certificates() -> Result<(String, Arc<ServerConfig>), Box<dyn Error + Send + Sync>> {
+/// What vouches for a far side that has these names, as PEM, and its TLS.
+pub(crate) fn certificates() -> Result<(String, Arc<ServerConfig>), Box<dyn Error + Send + Sync>> {
     let ca = Ca::new("CA of the origin")?;
     let key = KeyPair::generate()?;
     let mut leaf = CertificateParams::new(NAMES.map(str::to_owned).to_vec())?;

@@ -46,11 +46,7 @@ impl Ours {
             .replace("accounts = [\"mail\"]", "accounts = [\"mail\", \"code\"]");
         scene.accept(&format!("{text}\n{code}"))?;
         scene.set_credential("code", credential)?;
-        // Where a contained run sees it: in its working folder.
-        let copy = scene.work()?.join(loader::NAME);
-        fs::copy(env::current_exe()?, &copy)?;
-        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
-        scene.desktop.person().give(&copy)?;
+        lay_loader(&scene)?;
         Ok(Self { scene })
     }
 
@@ -86,7 +82,16 @@ impl Ours {
     }
 }
 
-fn account(scene: &Scene, address: SocketAddr, ca_pem: &str) -> io::Result<String> {
+/// Copies the loader to where a contained run sees it: its working folder.
+pub(crate) fn lay_loader(scene: &Scene) -> io::Result<()> {
+    let copy = scene.work()?.join(loader::NAME);
+    fs::copy(env::current_exe()?, &copy)?;
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
+    scene.desktop.person().give(&copy)
+}
+
+/// The section of the account `code`, which is served there.
+pub(crate) fn account(scene: &Scene, address: SocketAddr, ca_pem: &str) -> io::Result<String> {
     let file = scene.config().join("code-ca.pem");
     scene.desktop.person().write(&file, ca_pem)?;
     Ok(format!(

@@ -20,6 +20,10 @@ use tokio_rustls::TlsConnector;
 pub(crate) type Fault = Box<dyn Error + Send + Sync>;
 pub(crate) type Sender<B> = http1::SendRequest<B>;
 
+/// Bytes both ways.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 /// Names the run's own socket, to go there and not to its port.
 pub(crate) const SOCKET: &str = "BENCH_SOCKET";
 
@@ -98,6 +102,13 @@ impl Way {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Fault>,
     {
+        let (sender, connection) = http1::handshake(TokioIo::new(self.open().await?)).await?;
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+
+    /// The same, with nothing above TLS.
+    pub(crate) async fn open(&self) -> Result<Box<dyn Stream>, Fault> {
         match &self.out {
             Out::Direct => self.secure(tcp(&self.authority()).await?).await,
             Out::Proxy(proxy) => {
@@ -114,10 +125,7 @@ impl Way {
     }
 
     /// Asks a proxy for a tunnel to the far side.
-    async fn tunnel(
-        &self,
-        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    ) -> Result<(), Fault> {
+    async fn tunnel(&self, stream: &mut impl Stream) -> Result<(), Fault> {
         let to = self.authority();
         let ask = format!("CONNECT {to} HTTP/1.1\r\nhost: {to}\r\n\r\n");
         stream.write_all(ask.as_bytes()).await?;
@@ -138,17 +146,9 @@ impl Way {
         }
     }
 
-    async fn secure<B, S>(&self, stream: S) -> Result<Sender<B>, Fault>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Fault>,
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    async fn secure(&self, stream: impl Stream + 'static) -> Result<Box<dyn Stream>, Fault> {
         let name = ServerName::try_from(self.host.clone())?;
-        let tls = self.tls.connect(name, stream).await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(tls)).await?;
-        tokio::spawn(connection);
-        Ok(sender)
+        Ok(Box::new(self.tls.connect(name, stream).await?))
     }
 }
 

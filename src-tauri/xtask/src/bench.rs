@@ -47,6 +47,41 @@ pub(crate) fn hotkey() -> Result {
     )
 }
 
+/// Each way to end runs, by the name that `countersign status` gives it.
+const MEANS: [&str; 3] = ["freeze-v2", "freeze-v1", "kill"];
+
+/// The stop alone: `--stops N` so many of each means, `--by MEANS` by this alone.
+pub(crate) fn stop(options: &[&str]) -> Result {
+    let (mut stops, mut means) = ("100", &MEANS[..]);
+    let mut left = options;
+    while let [name, value, rest @ ..] = left {
+        match *name {
+            "--stops" if value.parse().is_ok_and(|n: usize| n > 0) => stops = value,
+            "--by" => {
+                let place = MEANS.iter().position(|one| one == value);
+                let place = place.ok_or_else(|| format!("--by is one of {MEANS:?}"))?;
+                means = &MEANS[place..=place];
+            }
+            _ => return Err(format!("not an option of bench stop: {name} {value}")),
+        }
+        left = rest;
+    }
+    if let [name] = left {
+        return Err(format!("{name} needs a value"));
+    }
+    packages::install(packages::ALL)?;
+    let target = deny::target()?;
+    let folder = build(&target)?;
+    println!("Measuring: a stop takes some seconds, since everything must be under way again.");
+    shell::show(
+        shell::program(target.join("release/countersign-bench"))
+            .arg("stop")
+            .arg(&folder)
+            .arg(stops)
+            .args(means),
+    )
+}
+
 /// Builds the release; the folder for the figures.
 fn build(target: &Path) -> Result<PathBuf> {
     ui::install()?;

@@ -25,6 +25,8 @@ usage: cargo xtask COMMAND
   ci            the same as test: what CI runs
   bench         measures speed and memory of the release build beside squid and mitmproxy
   bench hotkey  measures how long the release build takes from the stop key to the latch
+  bench stop    measures how long after a press of the stop anything still happens
+                (--stops N, 100 of each means; --by freeze-v2|freeze-v1|kill, all three)
   agents        puts real coding agents (from npm) to work in runs, with a scripted model
   tidy          only the rules of the code base
   deny          only the licences, bans and sources of dependencies
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         ["test" | "ci", "--long"] => test::all(test::Length::Long),
         ["bench"] => bench::run(),
         ["bench", "hotkey"] => bench::hotkey(),
+        ["bench", "stop", options @ ..] => bench::stop(options),
         ["agents"] => agents::run(),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::check(),
