@@ -25,7 +25,7 @@ use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -168,16 +168,43 @@ struct Stop {
 
 /// Everything that is stopped.
 struct Stage {
-    /// Gone before the folder that it is in.
-    _board: Board,
+    /// One for each run, and one for the agent that got away. Gone before the folder
+    /// that they are in.
+    places: Vec<Place>,
     scene: Scene,
     far: Far,
     means: Means,
     group: Option<Group>,
     runs: Vec<Child>,
     probe: Option<Child>,
-    /// One byte that all processes read: whether they go at full speed.
+}
+
+/// A working folder: one run's alone.
+struct Place {
+    folder: PathBuf,
+    _board: Board,
+    /// One byte that the processes read: whether they go at full speed.
     pace: File,
+}
+
+impl Place {
+    /// With the loader in it, which lies in `work`.
+    fn make(work: &Path, name: &str, person: &Person) -> io::Result<Self> {
+        let folder = work.join(name);
+        person.make_folder(&folder)?;
+        fs::hard_link(work.join(loader::NAME), folder.join(loader::NAME))?;
+        let board = Board::put(folder.join(agents::BOARD), person)?;
+        person.write(&folder.join(agents::PACE), [agents::SLOW])?;
+        person.write(&folder.join(agents::TOLD), "")?;
+        let pace = File::options()
+            .write(true)
+            .open(folder.join(agents::PACE))?;
+        Ok(Self {
+            folder,
+            _board: board,
+            pace,
+        })
+    }
 }
 
 /// A folder in memory that processes write the time into: on a disk they would
@@ -187,7 +214,7 @@ struct Board(PathBuf);
 impl Board {
     fn put(path: PathBuf, person: &Person) -> io::Result<Self> {
         fs::create_dir(&path)?;
-        let options = Some("mode=0755,size=16m");
+        let options = Some("mode=0755,size=1m");
         mount(
             Some("board"),
             &path,
@@ -222,24 +249,22 @@ impl Stage {
         ours::lay_loader(&scene)?;
         let work = scene.work()?;
         let person = scene.desktop.person();
-        let board = Board::put(work.join(agents::BOARD), person)?;
-        person.write(&work.join(agents::PACE), [agents::SLOW])?;
-        person.write(&work.join(agents::TOLD), "")?;
-        let pace = File::options().write(true).open(work.join(agents::PACE))?;
+        let places: io::Result<_> = (0..=RUNS)
+            .map(|number| Place::make(&work, &number.to_string(), person))
+            .collect();
         let group = match means {
             Means::FreezeV2 => Some(Group::make(Hierarchy::V2, person)?),
             Means::FreezeV1 => Some(Group::make(Hierarchy::V1Freezer, person)?),
             Means::Kill => None,
         };
         let mut stage = Self {
-            _board: board,
+            places: places?,
             scene,
             far,
             means,
             group,
             runs: Vec::new(),
             probe: None,
-            pace,
         };
         stage.launch()?;
         stage.until_all_is_under_way()?;
@@ -248,17 +273,17 @@ impl Stage {
 
     fn launch(&mut self) -> io::Result<()> {
         let program = format!("./{}", loader::NAME);
-        for number in 0..RUNS {
-            let (number, processes) = (number.to_string(), PROCESSES.to_string());
+        for place in 0..RUNS {
+            let (number, processes) = (place.to_string(), PROCESSES.to_string());
             let each = (IN_FLIGHT / PROCESSES).to_string();
             let argv = [program.as_str(), "crowd", &number, &processes, &each];
-            let run = self.run(&[], &argv)?;
+            let run = self.run(place, &[], &argv)?;
             self.runs.push(run);
         }
         Ok(())
     }
 
-    fn run(&self, options: &[&str], argv: &[&str]) -> io::Result<Child> {
+    fn run(&self, place: usize, options: &[&str], argv: &[&str]) -> io::Result<Child> {
         let countersign = programs::built("countersign")?;
         let mut command = match &self.group {
             Some(group) => group.command(&self.scene.desktop, countersign),
@@ -269,25 +294,30 @@ impl Stage {
             .args(options)
             .arg("--")
             .args(argv)
-            .current_dir(self.scene.work()?);
+            .current_dir(&self.places[place].folder);
         piped(&mut command).spawn()
     }
 
     /// An agent that got away: nobody contains it, so that it goes on asking when
     /// everything is stopped.
     fn launch_probe(&mut self) -> io::Result<()> {
-        let _of_the_last_stop = fs::remove_file(self.probed()?);
+        let _of_the_last_stop = fs::remove_file(self.probed());
         let program = format!("./{}", loader::NAME);
         let script = format!(
             "setsid --fork {program} probe {}; sleep 900",
             agents::PROBED
         );
-        self.probe = Some(self.run(&["--uncontained"], &["sh", "-c", &script])?);
+        self.probe = Some(self.run(RUNS, &["--uncontained"], &["sh", "-c", &script])?);
         Ok(())
     }
 
-    fn probed(&self) -> io::Result<PathBuf> {
-        Ok(self.scene.work()?.join(agents::PROBED))
+    fn probed(&self) -> PathBuf {
+        self.places[RUNS].folder.join(agents::PROBED)
+    }
+
+    fn set_pace(&self, pace: u8) -> io::Result<()> {
+        let mut all = self.places.iter();
+        all.try_for_each(|place| place.pace.write_all_at(&[pace], 0))
     }
 
     /// Waits until every process runs, every request is in flight, and the one that
@@ -306,7 +336,11 @@ impl Stage {
                 return Err(io::Error::other(format!("a run ended: {said}")));
             }
             if Instant::now() > end {
-                let told = fs::read_to_string(self.scene.work()?.join(agents::TOLD))?;
+                let told = self
+                    .places
+                    .iter()
+                    .map(|place| place.folder.join(agents::TOLD));
+                let told: String = told.map(fs::read_to_string).collect::<io::Result<_>>()?;
                 let last: Vec<_> = told.lines().rev().take(10).collect();
                 return Err(io::Error::other(format!(
                     "{beating} processes run, {open} requests are in flight, {probes} more were answered: {last:#?}",
@@ -327,7 +361,7 @@ impl Stage {
     }
 
     fn stop(&mut self) -> io::Result<Stop> {
-        self.pace.write_all_at(&[agents::FULL], 0)?;
+        self.set_pace(agents::FULL)?;
         sleep(FULL_SPEED);
         let (beating, open) = (self.beats(clock::now())?.alive, self.far.open());
         if beating != RUNS * PROCESSES || open != RUNS * IN_FLIGHT {
@@ -338,7 +372,7 @@ impl Stage {
         let press = clock::now();
         kill(Pid::from_raw(authority), Signal::SIGUSR1)?;
         sleep(WATCHED);
-        self.pace.write_all_at(&[agents::SLOW], 0)?;
+        self.set_pace(agents::SLOW)?;
         let since = |then: u64| then.saturating_sub(press) as f64 / 1e6;
         let stop = Stop {
             byte: since(self.far.last_byte()),
@@ -359,9 +393,13 @@ impl Stage {
     /// What processes wrote last, of all of them; and how many did shortly before
     /// `then`, or after it.
     fn beats(&self, then: u64) -> io::Result<Beats> {
-        let folder = self.scene.work()?.join(agents::BOARD);
         let mut beats = Beats { last: 0, alive: 0 };
-        for file in fs::read_dir(folder)? {
+        let boards = self
+            .places
+            .iter()
+            .map(|place| place.folder.join(agents::BOARD));
+        let boards: Vec<_> = boards.map(fs::read_dir).collect::<io::Result<_>>()?;
+        for file in boards.into_iter().flatten() {
             let file = file?;
             if !file.file_name().to_string_lossy().starts_with(agents::BEAT) {
                 continue;
@@ -383,7 +421,7 @@ impl Stage {
     fn slowest_refusal(&mut self, press: u64) -> io::Result<f64> {
         let end = Instant::now() + SET_UP;
         let text = loop {
-            match fs::read_to_string(self.probed()?) {
+            match fs::read_to_string(self.probed()) {
                 Ok(text) => break text,
                 Err(_) if Instant::now() < end => sleep(Duration::from_millis(20)),
                 Err(why) => return Err(why),
