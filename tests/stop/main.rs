@@ -7,6 +7,7 @@ mod adversity;
 mod freezer;
 mod handed;
 mod one_agent;
+mod scope;
 mod upload;
 
 use countersign_testkit::scene::{piped, said};

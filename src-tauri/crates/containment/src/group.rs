@@ -4,6 +4,7 @@
 //! namespace hides the way to others.
 
 use crate::freezer::{Freezer, FreezerKind};
+use crate::scope;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use std::ffi::OsStr;
@@ -32,10 +33,18 @@ pub struct Group {
 
 impl Group {
     /// A group below the one that this process is in: of cgroup v2 if it may be,
-    /// else below its group of the freezer of cgroup v1. `None` where this user
-    /// may make neither: the stop then kills at once.
+    /// else below its group of the freezer of cgroup v1. Where this user may make
+    /// neither there, the user's systemd is asked to move this process to where it
+    /// may. `None` without that: the stop then kills at once.
     #[must_use]
     pub fn make() -> Option<Self> {
+        Self::here().or_else(|| {
+            scope::enter().ok()?;
+            Self::here()
+        })
+    }
+
+    fn here() -> Option<Self> {
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         [FreezerKind::V2, FreezerKind::V1]

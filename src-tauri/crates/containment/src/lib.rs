@@ -89,6 +89,8 @@ mod places;
 mod relay;
 #[cfg(unix)]
 mod running;
+#[cfg(target_os = "linux")]
+mod scope;
 #[cfg(unix)]
 mod session;
 #[cfg(unix)]
