@@ -1,12 +1,11 @@
 use crate::canonical;
-use crate::row::wrong;
 use countersign_model::{Decision, Effect, Effects};
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
-/// What the index repeats of a record, so that it can be found by it. Each column
-/// is the member of the same name at the top of the record's JSON; `effects` is
-/// one of its `action`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What a record is found by. Each column is the member of the same name at the
+/// top of the record's JSON; `effects` is one of its `action`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub(crate) struct Columns<'a> {
     pub(crate) at_ms: i64,
     pub(crate) kind: Cow<'a, str>,
@@ -17,9 +16,6 @@ pub(crate) struct Columns<'a> {
     pub(crate) decision: Option<Cow<'a, str>>,
     pub(crate) effects: Option<i64>,
 }
-
-/// The columns, in the order in which they are read and written.
-pub(crate) const NAMES: &str = "at_ms, kind, request, run, agent, account, decision, effects";
 
 /// A set of effects as a number: bit n is the nth of [`Effect::ALL`].
 pub(crate) fn effect_bits(effects: Effects) -> i64 {
@@ -65,63 +61,18 @@ impl<'a> Columns<'a> {
         Ok(columns)
     }
 
-    /// As they stand in a row of the index, from this column on, in the order of
-    /// [`NAMES`].
-    pub(crate) fn read(row: &'a rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Self> {
-        let text = |at: usize| -> rusqlite::Result<Option<Cow<'a, str>>> {
-            let at = first + at;
-            let value = row
-                .get_ref(at)?
-                .as_str_or_null()
-                .map_err(|e| wrong(at, e))?;
-            Ok(value.map(Cow::Borrowed))
-        };
-        Ok(Self {
-            at_ms: row.get(first)?,
-            kind: text(1)?.unwrap_or_default(),
-            request: text(2)?,
-            run: text(3)?,
-            agent: text(4)?,
-            account: text(5)?,
-            decision: text(6)?,
-            effects: row.get(first + 7)?,
-        })
-    }
-
-    /// Whether they repeat what a record says.
-    ///
-    /// # Errors
-    /// In words, what is wrong with them.
-    pub(crate) fn check(&self, canonical: &[u8]) -> Result<(), String> {
-        let columns = Columns::of_canonical(canonical)
-            .map_err(|what| format!("its text was changed: {what}"))?;
-        match columns.first_difference(self) {
-            Some(column) => Err(format!(
-                "the index's column '{column}' does not repeat its text"
-            )),
-            None => Ok(()),
+    pub(crate) fn into_owned(self) -> Columns<'static> {
+        let owned = |text: Cow<'a, str>| Cow::Owned(text.into_owned());
+        Columns {
+            at_ms: self.at_ms,
+            kind: owned(self.kind),
+            request: self.request.map(owned),
+            run: self.run.map(owned),
+            agent: self.agent.map(owned),
+            account: self.account.map(owned),
+            decision: self.decision.map(owned),
+            effects: self.effects,
         }
-    }
-
-    /// The first column in which a row differs from its record.
-    fn first_difference(&self, row: &Self) -> Option<&'static str> {
-        if self == row {
-            return None;
-        }
-        let pairs = [
-            ("at_ms", self.at_ms == row.at_ms),
-            ("kind", self.kind == row.kind),
-            ("request", self.request == row.request),
-            ("run", self.run == row.run),
-            ("agent", self.agent == row.agent),
-            ("account", self.account == row.account),
-            ("decision", self.decision == row.decision),
-            ("effects", self.effects == row.effects),
-        ];
-        pairs
-            .into_iter()
-            .find(|(_, same)| !same)
-            .map(|(name, _)| name)
     }
 }
 

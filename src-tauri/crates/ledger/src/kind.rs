@@ -100,12 +100,6 @@ impl Kind {
             Self::Noted => "noted",
         }
     }
-
-    /// Whether records of this kind are about one request.
-    #[must_use]
-    pub const fn is_of_a_request(self) -> bool {
-        matches!(self, Self::Requested | Self::Settled)
-    }
 }
 
 impl fmt::Display for Kind {

@@ -41,6 +41,7 @@ mod shared;
 mod sorted;
 mod state;
 mod straight;
+mod summary;
 mod tree;
 pub mod verify;
 mod writer;

@@ -8,6 +8,7 @@ use crate::note::HeadSigner;
 use crate::recovery;
 use crate::schema;
 use crate::shared::Shared;
+use crate::summary::SealKey;
 use crate::writer::Writer;
 use countersign_model::{
     AgentId, AuditRecord, Digest, Event, InstallId, RequestId, RunId, Timestamp,
@@ -30,7 +31,8 @@ pub struct OpenOptions {
     pub install: InstallId,
     /// Version of the program, for the record.
     pub program: String,
-    /// Ed25519 seed of the key that signs checkpoints, and nothing else.
+    /// Ed25519 seed of the key that signs checkpoints, and nothing else. What seals
+    /// the summaries in the index is derived from it.
     pub key: Zeroizing<[u8; 32]>,
     /// The time of the records that opening appends.
     pub now: Timestamp,
@@ -69,6 +71,7 @@ pub(crate) fn open(options: OpenOptions) -> Result<(Ledger, Opening), LedgerErro
     let lock = lock(&path)?;
     make_if_new(&path)?;
     let signer = HeadSigner::new(&install, &key);
+    let seals = SealKey::derive(&key);
     let sqlite = |e: rusqlite::Error| LedgerError::opening(&path, &e);
     let db = schema::writer(&path).map_err(sqlite)?;
     let head::Proved {
@@ -108,7 +111,7 @@ pub(crate) fn open(options: OpenOptions) -> Result<(Ledger, Opening), LedgerErro
     });
 
     let public_key = signer.public_key();
-    let index = Index::open(&path, &db, tree.size())?;
+    let index = Index::open(&path, &db, tree.size(), seals)?;
     let known = index.reader()?;
     let shared = Arc::new(Shared::new(path.clone(), index));
     let keeper = Keeper::start(&path, Arc::clone(&shared))?;

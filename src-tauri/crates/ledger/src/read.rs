@@ -1,20 +1,23 @@
-//! Pages of the trail, by key.
+//! Pages of the trail. They are made of the records themselves: the index says
+//! where to look, never what there is.
 
 use crate::LedgerError;
-use crate::columns::{Columns, NAMES, decision_word, effect_bit};
+use crate::columns::{Columns, decision_word, effect_bit};
 use crate::error::words;
-use crate::index::{Index, Places};
+use crate::index::{Index, Known, Places, is_allowed};
 use crate::kind::Kind;
+use crate::recovery::request_of;
 use crate::row::{COLUMNS, Row};
 use crate::schema;
+use crate::summary::BLOCK;
 use countersign_model::{
-    AccountId, AgentId, Decision, Effect, Event, Recorded, RequestId, RunId, Timestamp,
+    AccountId, AgentId, Decision, Effect, Recorded, RequestId, RunId, Timestamp,
 };
-use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
-use std::fmt::Write as _;
+use rusqlite::Connection;
+use std::borrow::Cow;
+use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Which records to read. Empty is all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,186 +51,298 @@ impl Filter {
     /// The most records that one reading returns.
     pub const LARGEST_PAGE: usize = 1000;
 
-    /// Which of the first `size` records: all that the index covers.
-    fn sql(&self, size: u64) -> (String, Vec<Value>) {
-        let mut sql = format!(
-            "SELECT entries.idx, leaf, canonical, {NAMES} FROM found.entries{}
-             LEFT JOIN records ON records.idx = entries.idx WHERE entries.idx < ?1",
-            self.index_hint()
-        );
-        let mut values = vec![size.cast_signed().into()];
-        let mut and = |clause: &str, value: Value| {
-            values.push(value);
-            let _ = write!(sql, " AND {clause} ?{}", values.len());
+    /// Whether a record, or one that differs only in its request and is older, is
+    /// what is looked for: as far as its columns say.
+    fn fits(&self, columns: &Columns<'_>) -> bool {
+        let is = |wanted: Option<&str>, there: &Option<Cow<'_, str>>| {
+            wanted.is_none_or(|wanted| there.as_deref() == Some(wanted))
         };
-        if let Some(request) = &self.request {
-            and("request =", request.to_string().into());
-        }
-        if let Some(run) = &self.run {
-            and("run =", run.to_string().into());
-        }
-        if let Some(agent) = &self.agent {
-            and("agent =", agent.to_string().into());
-        }
-        if let Some(account) = &self.account {
-            and("account =", account.to_string().into());
-        }
-        if let Some(since) = self.since {
-            and("at_ms >=", since.unix_ms().into());
-        }
-        if let Some(index) = self.before_index {
-            and("entries.idx <", index.cast_signed().into());
-        }
-        if let Some(index) = self.after_index {
-            and("entries.idx >", index.cast_signed().into());
-        }
-        // The rest are words and numbers of our own. They stand in the text, where
-        // SQLite can see that a partial index answers them.
-        if let Some(decision) = self.decision {
-            let _ = write!(sql, " AND decision = '{}'", decision_word(decision));
-        }
-        if let Some(effect) = self.effect {
-            let _ = write!(sql, " AND effects & {} <> 0", effect_bit(effect));
-            if effect != Effect::Read {
-                sql.push_str(" AND effects > 1");
-            }
-        }
-        if !self.kinds.is_empty() {
-            let list: Vec<_> = self.kinds.iter().map(|kind| format!("'{kind}'")).collect();
-            let _ = write!(sql, " AND kind IN ({})", list.join(", "));
-            if self.are_events() {
-                sql.push_str(" AND request IS NULL");
-            }
-        }
-        let order = if self.after_index.is_some() {
-            "ASC"
-        } else {
-            "DESC"
-        };
-        let limit = if self.limit == 0 {
+        is(self.run.as_ref().map(RunId::as_str), &columns.run)
+            && is(self.agent.as_ref().map(AgentId::as_str), &columns.agent)
+            && is(
+                self.account.as_ref().map(AccountId::as_str),
+                &columns.account,
+            )
+            && is(self.decision.map(decision_word), &columns.decision)
+            && self
+                .since
+                .is_none_or(|since| columns.at_ms >= since.unix_ms())
+            && self.effect.is_none_or(|effect| {
+                columns
+                    .effects
+                    .is_some_and(|all| all & effect_bit(effect) != 0)
+            })
+            && (self.kinds.is_empty() || self.kinds.iter().any(|kind| kind.word() == columns.kind))
+    }
+
+    const fn limit(&self) -> usize {
+        if self.limit == 0 || self.limit > Self::LARGEST_PAGE {
             Self::LARGEST_PAGE
         } else {
-            self.limit.min(Self::LARGEST_PAGE)
-        };
-        let _ = write!(sql, " ORDER BY entries.idx {order} LIMIT {limit}");
-        (sql, values)
+            self.limit
+        }
     }
 
-    /// Rare records are found by an index of their own. SQLite keeps no
-    /// statistics here and would not think of it.
-    fn index_hint(&self) -> &'static str {
-        if self.request.is_some()
-            || self.run.is_some()
-            || self.agent.is_some()
-            || self.account.is_some()
-        {
-            ""
-        } else if self.are_events() {
-            " INDEXED BY events"
-        } else if self.decision == Some(Decision::Deny) {
-            " INDEXED BY denied"
-        } else if self.effect.is_some_and(|effect| effect != Effect::Read) {
-            " INDEXED BY more_than_reads"
+    /// Which of the first `size` records may be looked for.
+    fn range(&self, size: u64) -> Range<u64> {
+        let from = self.after_index.map_or(0, |index| index.saturating_add(1));
+        let to = self.before_index.map_or(size, |index| index.min(size));
+        from..to
+    }
+
+    const fn order(&self) -> Order {
+        if self.after_index.is_some() {
+            Order::OldestFirst
         } else {
-            ""
+            Order::NewestFirst
         }
-    }
-
-    fn are_events(&self) -> bool {
-        !self.kinds.is_empty() && !self.kinds.iter().any(|kind| kind.is_of_a_request())
     }
 }
 
-/// The records among the first `size` that fit. `db` is a reader with the index.
-pub(crate) fn timeline(
-    db: &Connection,
-    index: &Index,
-    filter: &Filter,
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    NewestFirst,
+    OldestFirst,
+}
+
+/// The trail as a reader sees it. Everything that is shown is read from the
+/// records themselves, and nothing is left out on the word of the index alone.
+pub(crate) struct Trail<'a> {
+    ledger: &'a Connection,
+    /// The index, where it can be read.
+    found: Option<&'a Connection>,
+    index: &'a Index,
     size: u64,
-) -> Result<Vec<Recorded>, LedgerError> {
-    let unreadable = |error: rusqlite::Error| {
-        index.doubt(&error);
-        unreadable(&error)
-    };
-    let (sql, values) = filter.sql(size);
-    let mut select = db.prepare_cached(&sql).map_err(unreadable)?;
-    let mut rows = select.query(params_from_iter(values)).map_err(unreadable)?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next().map_err(unreadable)? {
-        let columns = Columns::read(row, 3).map_err(unreadable)?;
-        let row = Row::read(row).map_err(unreadable)?;
-        let recorded = row.recorded().map_err(|what| untrue(row.index, &what))?;
-        columns.check(row.canonical()).map_err(|what| {
-            index.discard();
-            untrue(row.index, &what)
-        })?;
-        found.push(recorded);
-    }
-    Ok(found)
 }
 
-/// The records before and after of a request, which stand there.
-pub(crate) fn record_of(
-    db: &Connection,
-    request: &RequestId,
-    places: Places,
-) -> Result<(Option<Recorded>, Option<Recorded>), LedgerError> {
-    let of_the_request = |place: Option<u64>| {
-        let recorded = place.and_then(|index| record(db, index).transpose());
-        let recorded = recorded.transpose()?;
-        let is_of_it = |recorded: &Recorded| match &recorded.record.event {
-            Event::Requested(requested) => requested.request == *request,
-            Event::Settled(settled) => settled.request == *request,
-            _ => false,
-        };
-        match recorded {
-            Some(recorded) if !is_of_it(&recorded) => Err(untrue(
-                recorded.index,
-                "it is not of the request that it was found by",
-            )),
-            recorded => Ok(recorded),
+impl Trail<'_> {
+    /// The records that fit.
+    pub(crate) fn timeline(&self, filter: &Filter) -> Result<Vec<Recorded>, LedgerError> {
+        let mut found = Vec::new();
+        let range = filter.range(self.size);
+        if let Some(request) = &filter.request {
+            let (before, after) = self.record_of(request)?;
+            for recorded in [before, after].into_iter().flatten() {
+                if range.contains(&recorded.index) && self.fits(filter, recorded.index)? {
+                    found.push(recorded);
+                }
+            }
+            if filter.order() == Order::NewestFirst {
+                found.reverse();
+            }
+            found.truncate(filter.limit());
+            return Ok(found);
         }
-    };
-    Ok((
-        of_the_request(places.before)?,
-        of_the_request(places.after)?,
-    ))
+        self.walk(range, filter, |row, _| {
+            found.push(row.recorded()?);
+            Ok(found.len() < filter.limit())
+        })?;
+        Ok(found)
+    }
+
+    /// The records before and after of a request, which stand there.
+    pub(crate) fn record_of(
+        &self,
+        request: &RequestId,
+    ) -> Result<(Option<Recorded>, Option<Recorded>), LedgerError> {
+        let (known, hint, covered) = self.look(request);
+        let before = self.one_of(request, Kind::Requested, known.places.before, hint.before)?;
+        let before = match before {
+            None => self.search(0..covered, request, Kind::Requested)?,
+            found => found,
+        };
+        // Again: the one after may have been recorded meanwhile.
+        let (known, hint, covered) = self.look(request);
+        let after = self.one_of(request, Kind::Settled, known.places.after, hint.after)?;
+        let after = match (&before, after) {
+            (Some(before), None) if is_allowed(&before.record) && !known.is_open => {
+                self.search(before.index + 1..covered, request, Kind::Settled)?
+            }
+            (_, found) => found,
+        };
+        Ok((before, after))
+    }
+
+    /// What memory knows of a request, what the index hints at, and how many
+    /// records it covered before either was asked. In this order: what is covered
+    /// goes from memory only afterwards.
+    fn look(&self, request: &RequestId) -> (Known, Places, u64) {
+        let covered = self.index.covered();
+        let known = self.index.known(request);
+        let hint = self.index.hint(self.found, request);
+        (known, hint, covered)
+    }
+
+    /// A record of a request where memory knows it, else where the index hints at
+    /// it. Memory is right; what it knows may not be committed yet.
+    fn one_of(
+        &self,
+        request: &RequestId,
+        kind: Kind,
+        known: Option<u64>,
+        hint: Option<u64>,
+    ) -> Result<Option<Recorded>, LedgerError> {
+        let is_it = |recorded: &Recorded| {
+            Kind::of(&recorded.record.event) == kind
+                && request_of(&recorded.record).is_some_and(|(of, _)| of == request)
+        };
+        if let Some(place) = known {
+            return match self.record(place)? {
+                Some(recorded) if !is_it(&recorded) => Err(untrue(
+                    place,
+                    "it is not of the request that it was made for",
+                )),
+                found => Ok(found),
+            };
+        }
+        let Some(place) = hint else {
+            return Ok(None);
+        };
+        Ok(self.record(place)?.filter(is_it))
+    }
+
+    /// Looks for a record of a request that the index ought to have found, since
+    /// it covers the range.
+    fn search(
+        &self,
+        range: Range<u64>,
+        request: &RequestId,
+        kind: Kind,
+    ) -> Result<Option<Recorded>, LedgerError> {
+        let of_the_kind = Filter {
+            kinds: vec![kind],
+            after_index: range.start.checked_sub(1),
+            ..Filter::default()
+        };
+        let mut found = None;
+        self.walk(range, &of_the_kind, |row, columns| {
+            if columns.request.as_deref() == Some(request.as_str()) {
+                found = Some(row.recorded()?);
+            }
+            Ok(found.is_none())
+        })?;
+        if found.is_some() {
+            self.index.doubt();
+        }
+        Ok(found)
+    }
+
+    /// Calls `each` with the records of a range that fit, until it says that it
+    /// wants no more. Blocks of which none fits are passed by.
+    fn walk(
+        &self,
+        range: Range<u64>,
+        filter: &Filter,
+        mut each: impl FnMut(&Row<'_>, &Columns<'_>) -> Result<bool, String>,
+    ) -> Result<(), LedgerError> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let (first, last) = (range.start / BLOCK, (range.end - 1) / BLOCK);
+        for at in 0..=last - first {
+            let n = match filter.order() {
+                Order::OldestFirst => first + at,
+                Order::NewestFirst => last - at,
+            };
+            if let Some(like) = self.index.like(self.found, self.ledger, n)
+                && !like.iter().any(|columns| filter.fits(columns))
+            {
+                continue;
+            }
+            let part = range.start.max(n * BLOCK)..range.end.min((n + 1) * BLOCK);
+            if !self.read(part, filter, &mut each)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for a range that is read, all of it, record by record.
+    fn read(
+        &self,
+        range: Range<u64>,
+        filter: &Filter,
+        each: &mut impl FnMut(&Row<'_>, &Columns<'_>) -> Result<bool, String>,
+    ) -> Result<bool, LedgerError> {
+        let order = match filter.order() {
+            Order::OldestFirst => "ASC",
+            Order::NewestFirst => "DESC",
+        };
+        let sql = format!(
+            "SELECT {COLUMNS} FROM records WHERE idx >= ?1 AND idx < ?2 ORDER BY idx {order}"
+        );
+        let mut select = self.ledger.prepare_cached(&sql).map_err(unreadable)?;
+        let bounds = [range.start.cast_signed(), range.end.cast_signed()];
+        let mut rows = select.query(bounds).map_err(unreadable)?;
+        for at in 0..range.end - range.start {
+            let expected = match filter.order() {
+                Order::OldestFirst => range.start + at,
+                Order::NewestFirst => range.end - 1 - at,
+            };
+            let row = rows.next().map_err(unreadable)?;
+            let row = row.map(Row::read).transpose().map_err(unreadable)?;
+            let row = row
+                .filter(|row| row.index == expected)
+                .ok_or_else(|| untrue(expected, "it is missing"))?;
+            let columns = row.columns().map_err(|what| untrue(expected, &what))?;
+            if filter.fits(&columns)
+                && !each(&row, &columns).map_err(|what| untrue(expected, &what))?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether one record fits.
+    fn fits(&self, filter: &Filter, index: u64) -> Result<bool, LedgerError> {
+        let mut fits = false;
+        self.read(index..index + 1, filter, &mut |_, _| {
+            fits = true;
+            Ok(true)
+        })?;
+        Ok(fits)
+    }
+
+    /// The record at a place; `None` where none is committed yet.
+    fn record(&self, index: u64) -> Result<Option<Recorded>, LedgerError> {
+        let mut select = self
+            .ledger
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE idx = ?1"))
+            .map_err(unreadable)?;
+        let mut rows = select.query([index.cast_signed()]).map_err(unreadable)?;
+        let Some(row) = rows.next().map_err(unreadable)? else {
+            return Ok(None);
+        };
+        let row = Row::read(row).map_err(unreadable)?;
+        row.recorded()
+            .map(Some)
+            .map_err(|what| untrue(index, &what))
+    }
 }
 
-/// The record at a place; `None` where none is committed yet.
-fn record(db: &Connection, index: u64) -> Result<Option<Recorded>, LedgerError> {
-    let mut select = db
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE idx = ?1"))
-        .map_err(|e| unreadable(&e))?;
-    let mut rows = select
-        .query([index.cast_signed()])
-        .map_err(|e| unreadable(&e))?;
-    let Some(row) = rows.next().map_err(|e| unreadable(&e))? else {
-        return Ok(None);
-    };
-    let row = Row::read(row).map_err(|e| unreadable(&e))?;
-    row.recorded()
-        .map(Some)
-        .map_err(|what| untrue(index, &what))
-}
-
-fn unreadable(error: &rusqlite::Error) -> LedgerError {
-    LedgerError::Unreadable(words(error))
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unreadable(error: rusqlite::Error) -> LedgerError {
+    LedgerError::Unreadable(words(&error))
 }
 
 fn untrue(index: u64, what: &str) -> LedgerError {
     LedgerError::Unreadable(format!("record {index} is not what was recorded: {what}"))
 }
 
-/// Connections that cannot write, with the index, kept for the next reader.
+/// Connections that cannot write: to the ledger, and to the index where it can be
+/// read.
+type Pair = (Connection, Option<Connection>);
+
+/// Such connections, kept for the next reader.
 pub(crate) struct Readers {
     path: PathBuf,
     /// `None` once the ledger is closed.
-    idle: Mutex<Option<Vec<Connection>>>,
+    idle: Mutex<Option<Vec<Pair>>>,
 }
 
 impl Readers {
-    /// How many idle connections are kept.
+    /// How many idle ones are kept.
     const KEPT: usize = 4;
 
     pub(crate) const fn new(path: PathBuf) -> Self {
@@ -237,42 +352,47 @@ impl Readers {
         }
     }
 
+    /// Reads the trail up to `size`, once the index is up to date, if it can be.
     pub(crate) fn with<T>(
         &self,
         index: &Index,
-        read: impl FnOnce(&Connection) -> Result<T, LedgerError>,
+        size: u64,
+        read: impl FnOnce(&Trail<'_>) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
-        let idle = match self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_mut()
-        {
+        let idle = match self.idle().as_mut() {
             Some(idle) => idle.pop(),
             None => return Err(LedgerError::Closed),
         };
-        let db = match idle {
-            Some(db) => db,
-            None => {
-                let db = schema::reader(&self.path).map_err(|e| unreadable(&e))?;
-                index.attach(&db).map_err(|e| unreadable(&e))?;
-                db
-            }
+        let (ledger, found) = match idle {
+            Some(pair) => pair,
+            None => (
+                schema::reader(&self.path).map_err(unreadable)?,
+                index.reader_if_any(),
+            ),
         };
-        let result = read(&db);
-        if let Some(idle) = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_mut()
+        // Without it, what it does not cover is read record by record.
+        let _ = index.catch_up(&ledger, size);
+        let result = read(&Trail {
+            ledger: &ledger,
+            found: found.as_ref(),
+            index,
+            size,
+        });
+        // Without the index, the next reader tries again.
+        if found.is_some()
+            && let Some(idle) = self.idle().as_mut()
             && idle.len() < Self::KEPT
         {
-            idle.push(db);
+            idle.push((ledger, found));
         }
         result
     }
 
     pub(crate) fn close(&self) {
-        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.idle() = None;
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Option<Vec<Pair>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

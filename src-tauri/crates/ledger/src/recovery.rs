@@ -69,6 +69,18 @@ pub(crate) fn refused(record: &AuditRecord, why: &LedgerError) -> AuditRecord {
     }
 }
 
+/// What records are found by did not fit them.
+pub(crate) fn doubted(at: Timestamp) -> AuditRecord {
+    AuditRecord {
+        version: 1,
+        at,
+        event: Event::Noted {
+            what: "What the ledger's records are found by (ledger.db.index) was changed or damaged by something else. The timeline leaves nothing out: until the next start, which makes it anew, it is read from the records themselves, which takes longer.".to_owned(),
+            detail: None,
+        },
+    }
+}
+
 /// The request that a record is the record before or after of; and whether after.
 pub(crate) fn request_of(record: &AuditRecord) -> Option<(&RequestId, bool)> {
     match &record.event {

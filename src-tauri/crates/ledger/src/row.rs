@@ -1,9 +1,12 @@
 use crate::canonical;
+use crate::columns::Columns;
 use countersign_model::{AuditRecord, Digest, Recorded};
 use rusqlite::types::FromSqlError;
 
 /// The columns that [`Row::read`] reads, in its order.
 pub(crate) const COLUMNS: &str = "idx, leaf, canonical";
+
+const NOT_ITS_HASH: &str = "its hash is not that of its text";
 
 /// A row of `records`, as it lies in the file: not yet believed.
 pub(crate) struct Row<'r> {
@@ -43,9 +46,21 @@ impl<'r> Row<'r> {
     /// In words, what is wrong with it.
     pub(crate) fn check(&self, leaf: Digest) -> Result<(), String> {
         if self.leaf != leaf.as_bytes() {
-            return Err("its hash is not that of its text".to_owned());
+            return Err(NOT_ITS_HASH.to_owned());
         }
         canonical::check(self.canonical).map_err(|what| format!("its text was changed: {what}"))
+    }
+
+    /// What the record is found by, if the row is true to it.
+    ///
+    /// # Errors
+    /// In words, what is wrong with it.
+    pub(crate) fn columns(&self) -> Result<Columns<'r>, String> {
+        if self.leaf != self.leaf().as_bytes() {
+            return Err(NOT_ITS_HASH.to_owned());
+        }
+        Columns::of_canonical(self.canonical)
+            .map_err(|what| format!("its text was changed: {what}"))
     }
 
     /// The record, if the row is true to it.
@@ -65,6 +80,6 @@ impl<'r> Row<'r> {
     }
 }
 
-pub(crate) fn wrong(column: usize, error: FromSqlError) -> rusqlite::Error {
+fn wrong(column: usize, error: FromSqlError) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
 }

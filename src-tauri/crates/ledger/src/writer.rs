@@ -289,9 +289,7 @@ impl Writer {
             if self.has(request, is_after).map_err(|e| e.to_string())? {
                 return Ok(Err(recovery::duplicate(record)));
             }
-            self.shared
-                .index
-                .remember(request, is_after, self.tree.size());
+            self.shared.index.remember(record, self.tree.size());
         }
         let index = self.tree.size();
         self.db

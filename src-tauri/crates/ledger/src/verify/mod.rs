@@ -13,6 +13,7 @@ mod walk;
 use crate::error::{is_damage, words};
 use crate::note::Head;
 use crate::schema::{self, APPLICATION, FORM};
+use crate::summary::BLOCK;
 use countersign_model::Digest;
 use rusqlite::Connection;
 use source::{Source, Sources};
@@ -323,11 +324,14 @@ fn check_files(sources: &Sources) -> Option<String> {
     })
 }
 
-/// Whether the index has entries of nothing but the records that it covers.
+/// Whether the index speaks of nothing but the records that it covers.
 fn check_extent(index: &Connection) -> Option<String> {
-    const BESIDE: &str = "SELECT count(*) FROM entries
-        WHERE idx < 0 OR idx >= (SELECT ifnull(max(size), 0) FROM covered)";
-    match index.query_row(BESIDE, [], |row| row.get::<_, i64>(0)) {
+    let beside = format!(
+        "WITH whole AS (SELECT ifnull(max(size), 0) AS size FROM covered)
+         SELECT (SELECT count(*) FROM entries, whole WHERE idx < 0 OR idx >= size)
+              + (SELECT count(*) FROM summaries, whole WHERE n < 0 OR n >= size / {BLOCK})"
+    );
+    match index.query_row(&beside, [], |row| row.get::<_, i64>(0)) {
         Ok(0) => None,
         Ok(more) => Some(format!("it has {more} entries more than records")),
         Err(error) => Some(words(&error)),

@@ -1,10 +1,12 @@
 //! Reads records on several threads; hands them on in their order.
 
 use super::source::Sources;
-use crate::columns::{Columns, NAMES};
+use crate::columns::Columns;
 use crate::error::words;
+use crate::index::{is_after, summary_of};
 use crate::row::{COLUMNS, Row};
-use rusqlite::Connection;
+use crate::summary::{BLOCK, Summary};
+use rusqlite::{Connection, Rows};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,8 +14,8 @@ use std::sync::mpsc;
 use std::thread;
 use tlog_tiles::Hash;
 
-/// How many records a thread reads at a time.
-const CHUNK: u64 = 2048;
+/// How many records a thread reads at a time: whole blocks.
+const CHUNK: u64 = 8 * BLOCK;
 /// More threads than this wait for the disk, or for the one that walks the tree.
 const MOST_THREADS: usize = 8;
 
@@ -103,10 +105,14 @@ fn read(
     let sql = format!("SELECT {COLUMNS} FROM records WHERE idx >= ?1 AND idx < ?2 ORDER BY idx");
     let mut select = db.prepare_cached(&sql)?;
     let mut rows = select.query(range)?;
-    let sql = format!("SELECT idx, {NAMES} FROM entries WHERE idx >= ?1 AND idx < ?2 ORDER BY idx");
-    let mut select = index.map(|(db, _)| db.prepare_cached(&sql)).transpose()?;
+    let sql =
+        "SELECT idx, request, is_after FROM entries WHERE idx >= ?1 AND idx < ?2 ORDER BY idx";
+    let mut select = index.map(|(db, _)| db.prepare_cached(sql)).transpose()?;
     let mut entries = select.as_mut().map(|s| s.query(range)).transpose()?;
-    let covered = index.map_or(0, |&(_, covered)| covered);
+    let mut found = match (&mut entries, index) {
+        (Some(entries), Some((index, covered))) => Some(Found::new(index, *covered, entries)?),
+        _ => None,
+    };
     for expected in from..to {
         let row = match rows.next()? {
             Some(row) => Row::read(row)?,
@@ -120,28 +126,87 @@ fn read(
         if let Err(what) = row.check(leaf) {
             return Ok(End::Untrue(what));
         }
-        if expected < covered {
-            let entry = match &mut entries {
-                Some(entries) => entries.next()?,
-                None => None,
-            };
-            if let Err(what) = check_entry(entry, &row)? {
-                return Ok(End::Untrue(what));
-            }
+        if let Some(found) = &mut found
+            && let Err(what) = found.repeats(&row)?
+        {
+            return Ok(End::Untrue(what));
         }
     }
     Ok(End::Whole)
 }
 
-/// Whether the index repeats a record.
-fn check_entry(
-    entry: Option<&rusqlite::Row<'_>>,
-    row: &Row<'_>,
-) -> rusqlite::Result<Result<(), String>> {
-    match entry {
-        Some(entry) if entry.get::<_, i64>(0)?.cast_unsigned() == row.index => {
-            Ok(Columns::read(entry, 1)?.check(row.canonical()))
+/// What the records of a chunk are found by.
+struct Found<'a, 'e> {
+    index: &'a Connection,
+    covered: u64,
+    entries: &'e mut Rows<'a>,
+    /// The next one of them.
+    next: Option<(i64, String, bool)>,
+    /// Of the block so far.
+    summary: Summary,
+}
+
+impl<'a, 'e> Found<'a, 'e> {
+    fn new(
+        index: &'a Connection,
+        covered: u64,
+        entries: &'e mut Rows<'a>,
+    ) -> rusqlite::Result<Self> {
+        let mut found = Self {
+            index,
+            covered,
+            entries,
+            next: None,
+            summary: Summary::default(),
+        };
+        found.advance()?;
+        Ok(found)
+    }
+
+    fn advance(&mut self) -> rusqlite::Result<()> {
+        self.next = match self.entries.next()? {
+            Some(row) => Some((row.get(0)?, row.get(1)?, row.get(2)?)),
+            None => None,
+        };
+        Ok(())
+    }
+
+    /// Whether the index repeats a record, and with the last one of a block what
+    /// all of it is like.
+    fn repeats(&mut self, row: &Row<'_>) -> rusqlite::Result<Result<(), String>> {
+        if row.index >= self.covered {
+            return Ok(Ok(()));
         }
-        _ => Ok(Err("the index does not have it".to_owned())),
+        let columns = match Columns::of_canonical(row.canonical()) {
+            Ok(columns) => columns,
+            Err(what) => return Ok(Err(format!("its text was changed: {what}"))),
+        };
+        let entry = self
+            .next
+            .as_ref()
+            .filter(|(at, ..)| at.cast_unsigned() <= row.index)
+            .map(|(at, request, after)| (at.cast_unsigned(), request.as_str(), *after));
+        let expected = columns.request.as_deref();
+        if entry != expected.map(|request| (row.index, request, is_after(&columns))) {
+            return Ok(Err("what it is found by does not repeat it".to_owned()));
+        }
+        if entry.is_some() {
+            self.advance()?;
+        }
+        self.summary.add(columns);
+        if !(row.index + 1).is_multiple_of(BLOCK) {
+            return Ok(Ok(()));
+        }
+        let n = row.index / BLOCK;
+        let summary = std::mem::take(&mut self.summary);
+        let there = summary_of(self.index, n)?.map(|(text, _)| text);
+        if summary.text().ok() == there {
+            return Ok(Ok(()));
+        }
+        Ok(Err(format!(
+            "what records {} to {} are found by does not repeat them",
+            n * BLOCK,
+            row.index
+        )))
     }
 }

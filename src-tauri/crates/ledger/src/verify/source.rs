@@ -4,6 +4,7 @@ use crate::index;
 use crate::open::beside;
 use crate::schema;
 use rusqlite::{Connection, OpenFlags};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// How the file can be read without writing anything.
@@ -98,7 +99,7 @@ impl Source {
 }
 
 /// A ledger, and its index where there is one that is of this state of it.
-/// Another one is not looked at: it is made anew before anybody uses it.
+/// Another one is made anew before anybody uses it, unless somebody does now.
 pub(super) struct Sources {
     pub(super) ledger: Source,
     pub(super) index: Option<(Source, u64)>,
@@ -110,7 +111,9 @@ impl Sources {
     pub(super) fn find(ledger: Source, path: &Path, db: &Connection) -> (Self, Option<String>) {
         let found = match Source::find(&beside(path, ".index")) {
             Ok((source, index)) => match index::fitting(&index, db) {
-                Ok(covered) => Ok(covered.map(|covered| (source, covered))),
+                Ok(Some(covered)) => Ok(Some((source, covered))),
+                Ok(None) if is_in_use(path) => Err(NOT_OF_THIS.to_owned()),
+                Ok(None) => Ok(None),
                 Err(error) => Err(words(&error)),
             },
             Err(VerifyError::NotALedger { what, .. }) => Err(what),
@@ -132,6 +135,14 @@ impl Sources {
         };
         Ok((self.ledger.connect()?, index))
     }
+}
+
+const NOT_OF_THIS: &str = "it is not what the authority that runs now made of these records; its next start makes it anew";
+
+/// Whether an authority has the ledger open. Where nothing can be told, none has.
+fn is_in_use(path: &Path) -> bool {
+    File::open(beside(path, ".lock"))
+        .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 #[cfg(test)]

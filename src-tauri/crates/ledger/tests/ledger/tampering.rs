@@ -43,45 +43,35 @@ fn every_change_of_one_record_is_found_and_named() {
 fn an_index_that_does_not_repeat_its_records_is_found() {
     let untouched = after_in_the_index(|_| ());
     assert_eq!((untouched.fault, untouched.records), (None, SIZE));
-    for (column, value) in [
-        ("at_ms", "at_ms + 1"),
-        ("kind", "'noted'"),
-        ("request", "'0000000000'"),
-        ("request", "NULL"),
-        ("run", "'run-00000000'"),
-        ("run", "NULL"),
-        ("agent", "'other'"),
-        ("account", "'other'"),
-        ("account", "NULL"),
-        (
-            "decision",
-            "CASE decision WHEN 'allow' THEN 'deny' ELSE 'allow' END",
-        ),
-        ("effects", "effects + 1"),
-        ("effects", "NULL"),
+    let changed = |record: u64| Some((Tampering::Changed, Some(record)));
+    for change in [
+        "UPDATE entries SET request = '0000000000' WHERE idx = 2049",
+        "UPDATE entries SET is_after = 1 - is_after WHERE idx = 2049",
+        "DELETE FROM entries WHERE idx = 2049",
     ] {
-        let report = after_in_the_index(|db| {
-            let rows = db
-                .execute(
-                    &format!("UPDATE entries SET {column} = {value} WHERE idx = 2049"),
-                    [],
-                )
-                .unwrap();
-            assert_eq!(rows, 1);
-        });
-        let changed = Some((Tampering::Changed, Some(2049)));
-        assert_eq!(found(&report), changed, "{column}");
-        assert!(report.fault.unwrap().words.contains(column));
+        let report = after_in_the_index(sql(change));
+        assert_eq!(found(&report), changed(2049), "{change}");
         assert_eq!(report.records, 2049, "those before it are good");
     }
-    let hidden = sql("DELETE FROM entries WHERE idx = 2049");
-    assert_eq!(
-        found(&after_in_the_index(hidden)),
-        Some((Tampering::Changed, Some(2049)))
-    );
+    // Record 3001 is no request's.
+    let more = sql("INSERT INTO entries VALUES (3001, '0000000000', 0)");
+    assert_eq!(found(&after_in_the_index(more)), changed(3001));
     for change in [
-        "INSERT INTO entries (idx, at_ms, kind) VALUES (9000, 1, 'noted')",
-        "INSERT INTO entries (idx, at_ms, kind) VALUES (-1, 1, 'noted')",
+        "UPDATE summaries SET text = replace(text, 'inbox-bot', 'other') WHERE n = 8",
+        "UPDATE summaries SET text = replace(text, 'deny', 'allow') WHERE n = 8",
+        "UPDATE summaries SET text = '[]' WHERE n = 8",
+        "DELETE FROM summaries WHERE n = 8",
+    ] {
+        let report = after_in_the_index(sql(change));
+        assert_eq!(found(&report), changed(2303), "{change}");
+        let words = report.fault.unwrap().words;
+        assert!(words.contains("2048 to 2303"), "{words}");
+    }
+    for change in [
+        "INSERT INTO entries VALUES (9000, '0000000000', 0)",
+        "INSERT INTO entries VALUES (-1, '0000000000', 0)",
+        "INSERT INTO summaries VALUES (19, '[]', x'00')",
+        "INSERT INTO summaries VALUES (-1, '[]', x'00')",
     ] {
         let report = after_in_the_index(sql(change));
         assert_eq!(found(&report), Some((Tampering::Damaged, None)), "{change}");
@@ -92,17 +82,20 @@ fn an_index_that_does_not_repeat_its_records_is_found() {
     let hiding = |db: &Connection| {
         let words: String = db
             .query_row(
-                "SELECT sql FROM sqlite_schema WHERE name = 'by_agent'",
+                "SELECT sql FROM sqlite_schema WHERE name = 'by_request'",
                 [],
                 |row| row.get(0),
             )
             .unwrap();
-        db.execute_batch("DROP INDEX by_agent; CREATE INDEX by_agent ON entries(agent) WHERE agent IS NOT NULL AND idx <> 101;").unwrap();
+        db.execute_batch(
+            "DROP INDEX by_request; CREATE INDEX by_request ON entries(request) WHERE idx <> 101;",
+        )
+        .unwrap();
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)
             .unwrap();
         db.pragma_update(None, "writable_schema", true).unwrap();
         db.execute(
-            "UPDATE sqlite_schema SET sql = ?1 WHERE name = 'by_agent'",
+            "UPDATE sqlite_schema SET sql = ?1 WHERE name = 'by_request'",
             [words],
         )
         .unwrap();
@@ -121,7 +114,7 @@ fn an_index_that_does_not_repeat_its_records_is_found() {
 
     // One that nobody would use is no fault of the ledger.
     for change in [
-        "DROP INDEX denied",
+        "DROP INDEX by_request",
         "DELETE FROM covered",
         "UPDATE covered SET size = size - 1",
     ] {

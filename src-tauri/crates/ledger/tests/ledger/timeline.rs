@@ -205,3 +205,23 @@ fn a_record_that_was_changed_is_never_shown_as_if_it_were_true() {
         "{error}"
     );
 }
+
+#[test]
+fn a_record_that_is_missing_is_not_passed_over() {
+    let place = Place::new();
+    let (ledger, _) = filled(&place);
+    let db = rusqlite::Connection::open(place.path()).unwrap();
+    db.execute("DELETE FROM records WHERE idx = 590", [])
+        .unwrap();
+    let oldest_first = Filter {
+        after_index: Some(500),
+        ..Filter::default()
+    };
+    for filter in [Filter::default(), oldest_first] {
+        let error = ledger.timeline(&filter).unwrap_err();
+        assert!(
+            matches!(&error, LedgerError::Unreadable(what) if what.contains("record 590")),
+            "{error}"
+        );
+    }
+}
