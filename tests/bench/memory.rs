@@ -3,11 +3,11 @@
 use std::fs;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-const OFTEN: Duration = Duration::from_millis(5);
+const OFTEN: Duration = Duration::from_millis(10);
 
 /// Memory in KiB, and how it was counted.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +50,8 @@ pub(crate) fn of(pids: &[u32]) -> io::Result<Memory> {
     }
 }
 
-fn rss(pid: u32) -> io::Result<u64> {
+/// Of one process, in KiB.
+pub(crate) fn rss(pid: u32) -> io::Result<u64> {
     field(&format!("/proc/{pid}/status"), "VmRSS:")
 }
 
@@ -85,42 +86,39 @@ pub(crate) fn tree(root: u32) -> io::Result<Vec<u32>> {
     Ok(found)
 }
 
-/// Watches a process's RSS from now on.
+/// Watches the RSS of a process and of all that it starts, from now on.
 pub(crate) struct Watch {
-    begun_at: u64,
-    highest: Arc<AtomicU64>,
     over: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<u64>,
 }
 
 impl Watch {
-    pub(crate) fn begin(pid: u32) -> io::Result<Self> {
-        let begun_at = rss(pid)?;
-        let highest = Arc::new(AtomicU64::new(begun_at));
+    pub(crate) fn begin(root: u32) -> io::Result<Self> {
         let over = Arc::new(AtomicBool::new(false));
-        let (high, end) = (Arc::clone(&highest), Arc::clone(&over));
+        let end = Arc::clone(&over);
         let thread = thread::Builder::new()
             .name("memory".into())
             .spawn(move || {
+                let mut highest = 0;
                 while !end.load(Ordering::Relaxed) {
-                    if let Ok(now) = rss(pid) {
-                        high.fetch_max(now, Ordering::Relaxed);
-                    }
+                    // One that ended while we looked has no memory.
+                    let now = tree(root)
+                        .iter()
+                        .flatten()
+                        .filter_map(|pid| rss(*pid).ok())
+                        .sum();
+                    highest = highest.max(now);
                     thread::sleep(OFTEN);
                 }
+                highest
             })?;
-        Ok(Self {
-            begun_at,
-            highest,
-            over,
-            thread,
-        })
+        Ok(Self { over, thread })
     }
 
-    /// KiB at the beginning, and the most that was seen.
-    pub(crate) fn end(self) -> (u64, u64) {
+    /// The most that was seen, in KiB.
+    pub(crate) fn end(self) -> io::Result<u64> {
         self.over.store(true, Ordering::Relaxed);
-        let _its_panic_was_printed = self.thread.join();
-        (self.begun_at, self.highest.load(Ordering::Relaxed))
+        let highest = self.thread.join();
+        highest.map_err(|_| io::Error::other("nobody watched the memory"))
     }
 }
