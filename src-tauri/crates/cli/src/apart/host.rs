@@ -27,8 +27,10 @@ const MOST_ENDS: u32 = 20;
 /// Between the end of one and the beginning of the next.
 const REST: Duration = Duration::from_millis(50);
 /// How long a gateway may take to end what goes on, and to say how it ended, when
-/// it is told to. Then it is killed, and what it had is unknown.
-const LAST_WORDS: Duration = Duration::from_millis(30);
+/// it is told to. Then it is killed, and what it had is unknown. It needs a few
+/// milliseconds, and longer where many gateways end on few processors; where it does
+/// not get to that, it would not get to its death any sooner.
+const LAST_WORDS: Duration = Duration::from_millis(150);
 /// Connections and files that one gateway may be waiting for.
 const MOST_WISHES: usize = 256;
 

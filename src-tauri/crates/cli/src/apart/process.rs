@@ -37,6 +37,10 @@ fn serve() -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     // Where memory runs out it goes before the authority, and after the run.
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
+    // A session of its own: no key at the authority's terminal ends it, and where the
+    // kernel shares the processors out by session, its work does not count as the
+    // authority's. Source: sched(7), "The autogroup feature".
+    rustix::process::setsid()?;
     countersign_vault::harden_process()?;
     let control = io::stdin().as_fd().try_clone_to_owned()?;
     let Some((

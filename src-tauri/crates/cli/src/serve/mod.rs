@@ -81,6 +81,7 @@ pub(crate) fn serve(options: &Options) -> ExitCode {
 fn start(options: &Options) -> Result<ExitCode, String> {
     countersign_vault::harden_process()
         .map_err(|e| format!("This process could not be hardened: {e}"))?;
+    stopping::block_signals()?;
     open_as_many_files_as_may_be();
     let home = Home::find().map_err(|e| e.to_string())?;
     home.make().map_err(|e| e.to_string())?;

@@ -5,6 +5,7 @@ use super::Authority;
 use countersign_broker::Press;
 use countersign_model::StopTrigger;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::signal::{SigSet, Signal};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,7 +18,7 @@ const ONE_TOUCH: Duration = Duration::from_secs(1);
 /// `SIGINT` and `SIGHUP` end in order.
 pub(super) fn watch(authority: &Arc<Authority>) -> Result<(), String> {
     let say = |e: std::io::Error| format!("Signals cannot be watched: {e}");
-    let mut stop = signal(SignalKind::user_defined1()).map_err(say)?;
+    watch_signal(authority)?;
     let mut ends = [
         signal(SignalKind::terminate()).map_err(say)?,
         signal(SignalKind::interrupt()).map_err(say)?,
@@ -26,14 +27,6 @@ pub(super) fn watch(authority: &Arc<Authority>) -> Result<(), String> {
     // Caught, so that a file that may not grow (`ulimit -f`) is a failed write
     // that denies, like a full disk, and no end. Source: setrlimit(2).
     let _caught_for_good = signal(SignalKind::from_raw(nix::libc::SIGXFSZ)).map_err(say)?;
-    let stopping = Arc::clone(authority);
-    tokio::spawn(async move {
-        while stop.recv().await.is_some() {
-            stopping
-                .broker
-                .engage(StopTrigger::Signal, None, Press::Once);
-        }
-    });
     let ending = Arc::clone(authority);
     tokio::spawn(async move {
         let [term, int, hup] = &mut ends;
@@ -41,6 +34,30 @@ pub(super) fn watch(authority: &Arc<Authority>) -> Result<(), String> {
         ending.end.notify_one();
     });
     watch_file(authority)
+}
+
+/// Of this and of all threads that it will start, so that [`watch`] alone hears
+/// them. (Programs that are started begin with none blocked.)
+pub(super) fn block_signals() -> Result<(), String> {
+    let blocked = SigSet::from(Signal::SIGUSR1).thread_block();
+    blocked.map_err(|e| format!("Signals cannot be blocked: {e}"))
+}
+
+/// A thread of its own, which the kernel wakes and nobody between: on a machine that
+/// agents keep busy, each further thread would have to wait for its turn.
+fn watch_signal(authority: &Arc<Authority>) -> Result<(), String> {
+    let authority = Arc::clone(authority);
+    std::thread::Builder::new()
+        .name("stop-signal".into())
+        .spawn(move || {
+            let awaited = SigSet::from(Signal::SIGUSR1);
+            while awaited.wait().is_ok() {
+                let broker = &authority.broker;
+                broker.engage(StopTrigger::Signal, None, Press::Once);
+            }
+        })
+        .map(|_| ())
+        .map_err(|e| format!("Signals cannot be watched: {e}"))
 }
 
 /// A thread of its own, asleep in the kernel until something happens.
