@@ -1,12 +1,13 @@
-//! A model that plays by a script, over the wire of Anthropic or OpenAI. It
+//! A model that plays by a script, over the wire of Anthropic, Google or OpenAI. It
 //! answers the holder of the real key and nobody else.
 //!
 //! What it does next depends on the conversation alone: on how many results of
 //! tools came after the last words of the user's that name a play.
 
-use crate::play::{Agent, Step};
+use crate::play::{Agent, Step, Wire};
 use countersign_testkit::upstream::{Reply, Seen, Upstream};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::io;
 
 /// Marks the words of a user that begin a play.
@@ -20,10 +21,11 @@ pub(crate) fn start(agent: Agent, key: &str) -> io::Result<Upstream> {
             return Reply::json(401, &json!({"error": {"message": "this is not the key"}}));
         }
         match (seen.method.as_str(), seen.path()) {
-            ("POST", "/v1/messages") => anthropic(seen),
+            ("POST", "/v1/messages") => anthropic(agent, seen),
             ("POST", "/v1/responses") => openai(seen),
             ("POST", "/v1/messages/count_tokens") => Reply::json(200, &json!({"input_tokens": 10})),
             ("GET", "/v1/models") => Reply::json(200, &json!({"data": [], "models": []})),
+            ("POST", path) if asks_google(path) => google(agent, seen),
             ("GET" | "HEAD", _) => Reply::json(200, &json!({})),
             _ => Reply::json(404, &json!({"error": {"message": "not played"}})),
         }
@@ -31,15 +33,22 @@ pub(crate) fn start(agent: Agent, key: &str) -> io::Result<Upstream> {
 }
 
 fn holds(agent: Agent, seen: &Seen, key: &str) -> bool {
-    match agent {
-        Agent::Claude => seen.header("x-api-key") == Some(key),
-        Agent::Codex => seen.bears(key),
+    match agent.wire() {
+        Wire::Anthropic => seen.header("x-api-key") == Some(key),
+        Wire::Google => seen.header("x-goog-api-key") == Some(key),
+        Wire::Openai => seen.bears(key),
     }
+}
+
+fn asks_google(path: &str) -> bool {
+    path.starts_with("/v1beta/models/")
+        && (path.ends_with(":generateContent") || path.ends_with(":streamGenerateContent"))
 }
 
 /// Whether a request asks the model, of which the user has to hear nothing.
 pub(crate) fn is_asking(seen: &Seen) -> bool {
-    seen.method == "POST" && matches!(seen.path(), "/v1/messages" | "/v1/responses")
+    let path = seen.path();
+    seen.method == "POST" && (matches!(path, "/v1/messages" | "/v1/responses") || asks_google(path))
 }
 
 /// The next step, from what was said: texts of the user's and results of tools.
@@ -75,7 +84,7 @@ fn next(agent: Agent, said: &[Said]) -> Step {
     agent.step(name, done, before)
 }
 
-fn anthropic(seen: &Seen) -> Reply {
+fn anthropic(agent: Agent, seen: &Seen) -> Reply {
     let body = seen.json().unwrap_or_default();
     let mut said = Vec::new();
     for message in body["messages"].as_array().into_iter().flatten() {
@@ -101,7 +110,7 @@ fn anthropic(seen: &Seen) -> Reply {
         .as_array()
         .is_some_and(|tools| !tools.is_empty());
     let step = if has_tools {
-        next(Agent::Claude, &said)
+        next(agent, &said)
     } else {
         Step::Say("Nothing more.".into())
     };
@@ -144,6 +153,51 @@ fn anthropic(seen: &Seen) -> Reply {
         json!({"type": "message_delta", "delta": {"stop_reason": stop, "stop_sequence": null}, "usage": {"output_tokens": 23}}),
         json!({"type": "message_stop"}),
     ])
+}
+
+fn google(agent: Agent, seen: &Seen) -> Reply {
+    let body = seen.json().unwrap_or_default();
+    let mut said = Vec::new();
+    // Of a conversation that it takes up again it tells some things twice.
+    let mut told = HashSet::new();
+    for content in body["contents"].as_array().into_iter().flatten() {
+        for part in content["parts"].as_array().into_iter().flatten() {
+            match &part["text"] {
+                Value::String(words) if content["role"] != "model" => {
+                    said.push(Said::Words(words.clone()));
+                }
+                _ if part["functionResponse"].is_object()
+                    && told.insert(part["functionResponse"].to_string()) =>
+                {
+                    said.push(Said::Result);
+                }
+                _ => {}
+            }
+        }
+    }
+    let has_tools = body["tools"]
+        .as_array()
+        .is_some_and(|tools| !tools.is_empty());
+    let part = if has_tools {
+        match next(agent, &said) {
+            Step::Say(text) => json!({"text": text}),
+            Step::Use(name, input) => json!({"functionCall": {"name": name, "args": input}}),
+        }
+    } else {
+        // It asks a smaller model which model to ask, in JSON of its own.
+        let easy = json!({"complexity_reasoning": "It is a play.", "complexity_score": 10});
+        json!({"text": easy.to_string()})
+    };
+    let reply = json!({
+        "candidates": [{"index": 0, "finishReason": "STOP", "content": {"role": "model", "parts": [part]}}],
+        "usageMetadata": {"promptTokenCount": 13, "candidatesTokenCount": 7, "totalTokenCount": 20},
+        "modelVersion": "m"});
+    if !seen.path().ends_with(":streamGenerateContent") {
+        return Reply::json(200, &reply);
+    }
+    let mut stream = Reply::status(200).with("content-type", "text/event-stream");
+    stream.body = format!("data: {reply}\n\n").into_bytes();
+    stream
 }
 
 fn openai(seen: &Seen) -> Reply {

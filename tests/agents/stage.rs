@@ -10,11 +10,11 @@ use countersign_testkit::{Scene, programs, random};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output};
+use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
-/// No play takes longer.
-const LONGEST: Duration = Duration::from_secs(90);
+/// No play takes longer: some need a minute to start where nothing is compiled yet.
+pub(crate) const LONGEST: Duration = Duration::from_secs(300);
 
 pub(crate) struct Stage {
     pub(crate) scene: Scene,
@@ -29,8 +29,15 @@ impl Stage {
         let desktop = Scene::plain_desktop()?;
         let bin = desktop.path("home/.npm-global/bin");
         desktop.person().make_folder(&bin)?;
-        for (program, name) in agent.programs(packages)? {
-            put(&program, &bin.join(name))?;
+        let prefix = desktop.path("home/.npm-global");
+        desktop
+            .person()
+            .make_folder(&prefix.join("lib/node_modules"))?;
+        for (what, place) in agent.installed(packages)? {
+            put(&what, &prefix.join(place))?;
+        }
+        if let Some(script) = agent.script() {
+            std::os::unix::fs::symlink(script, bin.join(agent.program()))?;
         }
         let path = format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display());
         let desktop = desktop.with_env("PATH", &path);
@@ -72,9 +79,20 @@ impl Stage {
 
     /// `countersign run` of the agent's program with these arguments.
     pub(crate) fn run(&self, folder: &Path, arguments: &[&str]) -> io::Result<Child> {
+        self.run_as(self.agent.program(), folder, arguments)
+    }
+
+    /// The same as an agent of this name.
+    pub(crate) fn run_as(
+        &self,
+        name: &str,
+        folder: &Path,
+        arguments: &[&str],
+    ) -> io::Result<Child> {
         let mut command = self.scene.desktop.command(programs::built("countersign")?);
         command
-            .args(["run", "--task", "play", self.agent.program()])
+            .args(["run", "--agent", name, "--task", "play", "--"])
+            .arg(self.agent.program())
             .args(arguments)
             .current_dir(folder);
         let mut child = piped(&mut command).spawn()?;
@@ -96,10 +114,20 @@ pub(crate) fn ended(mut run: Child) -> io::Result<Output> {
     run.wait_with_output()
 }
 
-/// The program at this place, without a second copy of it where that can be.
-fn put(program: &Path, place: &Path) -> io::Result<()> {
-    if fs::hard_link(program, place).is_ok() {
+/// A program or folder at this place, without a second copy of it where that can be.
+fn put(what: &Path, place: &Path) -> io::Result<()> {
+    if let Some(above) = place.parent() {
+        fs::create_dir_all(above)?;
+    }
+    let copied = |how: &str| {
+        let mut copy = Command::new("cp");
+        copy.args([how, "-T"]).args([what, place]).status()
+    };
+    if copied("-al")?.success() || copied("-a")?.success() {
         return Ok(());
     }
-    fs::copy(program, place).map(|_| ())
+    Err(io::Error::other(format!(
+        "{} cannot be put in place",
+        what.display()
+    )))
 }

@@ -197,13 +197,20 @@ impl Owner {
             shell: entry
                 .map(|user| user.shell)
                 .filter(|shell| shell.starts_with("/bin") || shell.starts_with("/usr"))
-                .filter(|shell| shell.is_file())
+                .filter(|shell| shell.is_file() && !refuses(shell))
                 .unwrap_or_else(|| "/bin/sh".into()),
             uid: uid.as_raw(),
             gid: nix::unistd::Gid::current().as_raw(),
             homes,
         })
     }
+}
+
+/// Whether it is what an account has that nobody logs in by (nologin(8)): programs
+/// that start the user's shell would start nothing.
+fn refuses(shell: &Path) -> bool {
+    let name = shell.file_name();
+    name.is_some_and(|name| name == "nologin" || name == "false")
 }
 
 /// The secret places and tool chains of one user, as they are now.
@@ -354,6 +361,14 @@ fn resolved(path: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lets_nobody_log_in_is_no_shell() {
+        for shell in ["/usr/sbin/nologin", "/sbin/nologin", "/bin/false"] {
+            assert!(refuses(Path::new(shell)), "{shell}");
+        }
+        assert!(!refuses(Path::new("/bin/bash")));
+    }
 
     fn setting() -> (tempfile::TempDir, Owner) {
         let root = tempfile::tempdir().unwrap();

@@ -179,13 +179,18 @@ const GEMINI: Facts = Facts {
             Seed::Words("GEMINI.md"),
             Seed::WordsIn("commands", &["toml"]),
         ],
-        first: &[],
+        // It takes the machine's settings from root alone, and nothing in a run is
+        // root's. Whether it may trust the folder is answered by the run.
+        first: &[(
+            "settings.json",
+            r#"{"general":{"enableAutoUpdate":false,"enableAutoUpdateNotification":false},"tools":{"sandbox":false},"telemetry":{"enabled":false},"privacy":{"usageStatisticsEnabled":false},"security":{"auth":{"selectedType":"gemini-api-key"},"folderTrust":{"enabled":false}}}"#,
+        )],
     }],
-    files: &[(
-        "/etc/gemini-cli/settings.json",
-        r#"{"general":{"enableAutoUpdate":false,"enableAutoUpdateNotification":false},"tools":{"sandbox":false},"telemetry":{"enabled":false},"privacy":{"usageStatisticsEnabled":false},"security":{"auth":{"selectedType":"gemini-api-key"}}}"#,
-    )],
-    environment: &[("GEMINI_SANDBOX", "false")],
+    files: &[],
+    environment: &[
+        ("GEMINI_SANDBOX", "false"),
+        ("GEMINI_CLI_TRUST_WORKSPACE", "true"),
+    ],
     go_on: "gemini --resume",
 };
 
@@ -236,9 +241,10 @@ const OPENCLAW: Facts = Facts {
             Seed::Words("workspace/SOUL.md"),
             Seed::Words("workspace/USER.md"),
         ],
+        // By itself it would ask a model of OpenAI's, whose account it may not have.
         first: &[(
             "openclaw.json",
-            r#"{"update":{"checkOnStart":false},"gateway":{"mode":"local","bind":"loopback"}}"#,
+            r#"{"update":{"checkOnStart":false},"gateway":{"mode":"local","bind":"loopback"},"agents":{"defaults":{"model":{"primary":"anthropic/claude-sonnet-4-6"}}}}"#,
         )],
     }],
     files: &[],
