@@ -273,6 +273,26 @@ fn gh_works_with_a_placeholder_for_its_token() {
     assert_eq!(github.count(), 2);
 }
 
+/// `gron` is written in Go and heeds no proxy; it prints JSON as assignments.
+#[test]
+fn a_go_program_that_ignores_proxies_is_judged_and_one_that_is_refused_is_told() {
+    let scene = scene(&[]);
+    let told = done(
+        &scene,
+        &format!(
+            "url=https://gmail.googleapis.com/gmail/v1/users/me/messages
+             gron --monochrome $url | head -n 2
+             {BARE} gron --monochrome $url | head -n 2
+             gron https://not-assigned.example/ 2>&1 || echo e $?"
+        ),
+    );
+    let found = told.matches("json = {};\njson.messages = [];\n").count();
+    assert_eq!(found, 2, "{told}");
+    assert!(told.contains("access denied"), "{told}");
+    let seen = scene.mailbox.upstream.seen();
+    assert!(seen.len() == 2 && seen.iter().all(|s| s.bears(&scene.credential)));
+}
+
 const JAVA: &str = r#"
 import java.net.URI;
 import java.net.http.HttpClient;

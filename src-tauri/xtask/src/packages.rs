@@ -75,6 +75,7 @@ pub(crate) const ALL: &[Group] = &[
             "wget",
             "git",
             "gh",
+            "gron",
             "python3-venv",
             "python3-requests",
             "python3-httpx",
