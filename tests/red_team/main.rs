@@ -9,6 +9,7 @@
 mod alone;
 mod caches;
 mod clicks;
+mod control;
 mod others;
 mod range;
 mod replies;

@@ -72,8 +72,15 @@ impl Client {
 
     /// The next reply. A refusal is a [`Failure`].
     pub(crate) fn reply(&mut self) -> Result<Reply, Failure> {
+        match self.heard()? {
+            Reply::Failed { exit, sentence } => Err(Failure(exit, sentence)),
+            reply => Ok(reply),
+        }
+    }
+
+    /// The next reply, which may be a refusal. No reply is a [`Failure`].
+    pub(crate) fn heard(&mut self) -> Result<Reply, Failure> {
         match frame::read(&mut self.0).map_err(lost)? {
-            Some(Reply::Failed { exit, sentence }) => Err(Failure(exit, sentence)),
             Some(reply) => Ok(reply),
             None => Err(Failure::new("The authority ended the connection.")),
         }

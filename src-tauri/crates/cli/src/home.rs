@@ -109,6 +109,11 @@ impl Home {
     pub(crate) fn stop_file(&self) -> PathBuf {
         self.runtime.join("stop-now")
     }
+    /// Made by `countersign stop` where the control socket does not answer in time;
+    /// gone once the stop is engaged.
+    pub(crate) fn stop_asked(&self) -> PathBuf {
+        self.runtime.join("stop-asked")
+    }
     pub(crate) fn lock(&self) -> PathBuf {
         self.runtime.join("authority.lock")
     }

@@ -10,6 +10,7 @@ mod exit;
 mod handover;
 mod home;
 mod recipe;
+mod rights;
 mod say;
 mod serve;
 

@@ -7,6 +7,15 @@ use crate::say;
 use countersign_model::{AgentId, Foreign, StopTrigger, Timestamp};
 use countersign_protocol::control::{Ask, Reply};
 use countersign_protocol::surface::TimelineFilter;
+use std::fs::File;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// A stop that is carried out is answered within this time, also where it takes
+/// its time to be written down.
+const ANSWERS: Duration = Duration::from_secs(3);
+/// How long an authority may take to see a file.
+const SEES_FILES: Duration = Duration::from_millis(500);
 
 /// This user's folders.
 pub(super) fn home() -> Result<Home, Failure> {
@@ -52,12 +61,53 @@ pub(crate) fn stop(
     agent: Option<AgentId>,
     json: bool,
 ) -> Result<(), Failure> {
+    let everything = agent.is_none();
     let ask = Ask::Stop {
         trigger: StopTrigger::Command,
         reason: reason.map(Foreign::new),
         agent,
     };
-    said(&once(&ask)?, json)
+    let home = home()?;
+    // On a thread that is left behind: to connect can take as long as others like.
+    let (to, answer) = mpsc::channel();
+    let asked = home.clone();
+    std::thread::spawn(move || drop(to.send(heard(&asked, &ask))));
+    let unheard = match answer.recv_timeout(ANSWERS) {
+        Ok(Ok(Reply::Failed { exit, sentence })) => return Err(Failure(exit, sentence)),
+        Ok(Ok(reply)) => return said(&reply, json),
+        Ok(Err(why)) => why,
+        Err(_) => Failure::new("The authority does not answer at its control socket."),
+    };
+    if everything && stop_by_file(&home) {
+        let sentence = "Everything is stopped, though the authority does not answer at its control socket. Go on with: countersign resume";
+        let sentence = sentence.to_owned();
+        return said(&Reply::Done { sentence }, json);
+    }
+    Err(unheard)
+}
+
+fn heard(home: &Home, ask: &Ask) -> Result<Reply, Failure> {
+    let mut client = Client::connect(home)?;
+    client.send(ask)?;
+    client.heard()
+}
+
+/// Asks for the stop by a file that the authority watches, which nobody can stand
+/// before. Whether it is engaged then.
+fn stop_by_file(home: &Home) -> bool {
+    let asked = home.stop_asked();
+    if File::create(&asked).is_err() {
+        return false;
+    }
+    let began = Instant::now();
+    while began.elapsed() < SEES_FILES {
+        if asked.symlink_metadata().is_err() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Nobody is there: nobody is to find it later.
+    std::fs::remove_file(&asked).is_err()
 }
 
 pub(crate) fn resume(agent: Option<AgentId>, json: bool) -> Result<(), Failure> {

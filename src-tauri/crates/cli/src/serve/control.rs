@@ -2,27 +2,23 @@
 //! belong to a run; and being able to talk here is not being the human.
 
 use super::{Authority, acts, examine, lease, timeline, wire};
-use crate::exit;
 use crate::home::Home;
+use crate::{exit, rights};
 use countersign_broker::{Broker, Press};
-use countersign_model::{Effects, Foreign, Words};
+use countersign_model::{AgentId, Effects, Foreign, Words};
 use countersign_protocol::control::{Ask, Reply, Status, WaitingView};
 use countersign_protocol::surface::{About, Question, ToSurface};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::UnixStream;
 
-/// So many commands and runs at once.
-const CONNECTIONS: usize = 128;
-/// So many that have not said yet what they want.
-const SILENT: usize = 64;
-/// How long a peer may take to say what it wants.
-const FIRST_WORDS: Duration = Duration::from_secs(5);
 /// How long a command waits for a stop to be written down.
 const WRITTEN_DOWN: Duration = Duration::from_secs(2);
+/// So many wait to be accepted: a stop waits until those before it were.
+const BEFORE_THE_DOOR: i32 = 256;
 /// How far up the chain of parents a run is looked for.
 const ANCESTORS: usize = 64;
 
@@ -35,56 +31,30 @@ pub(super) fn listen(home: &Home) -> Result<UnixListener, String> {
         _ => {}
     }
     let listener = UnixListener::bind(&path).map_err(say)?;
+    listener.set_nonblocking(true).map_err(say)?;
+    rustix::net::listen(&listener, BEFORE_THE_DOOR).map_err(|e| say(e.into()))?;
+    rights::let_none_through(&listener);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(say)?;
     Ok(listener)
 }
 
-/// Serves until the authority ends.
-pub(super) async fn serve(authority: Arc<Authority>, listener: UnixListener) {
-    let silent = Arc::new(Semaphore::new(SILENT));
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(silence) = Arc::clone(&silent).acquire_owned().await else {
-            return;
-        };
-        let Ok((stream, _)) = listener.accept().await else {
-            // No descriptors left: wait for one to come back.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let (authority, places) = (Arc::clone(&authority), Arc::clone(&places));
-        tokio::spawn(async move {
-            // A peer that is gone has nothing left to hear.
-            let _ = connection(&authority, stream, silence, places).await;
-        });
-    }
-}
-
-async fn connection(
+/// Hears one message, and does what it says. A stop among them was carried out
+/// already (`stopped`), where [`super::door`] heard it.
+pub(super) async fn connection(
     authority: &Arc<Authority>,
     mut stream: UnixStream,
-    silence: OwnedSemaphorePermit,
-    places: Arc<Semaphore>,
+    first_words: Duration,
+    stopped: Option<Stopped>,
 ) -> io::Result<()> {
     if let Err(sentence) = may_talk(authority, &stream) {
         return wire::write(&mut stream, &failed(exit::FAILED, sentence)).await;
     }
-    // Whoever connects and says nothing holds a place of those who would.
-    let asked = tokio::time::timeout(FIRST_WORDS, wire::read::<Ask>(&mut stream));
+    // Whoever says half of it holds a place of those who would say all.
+    let asked = tokio::time::timeout(first_words, wire::read::<Ask>(&mut stream));
     let Ok(Some(ask)) = asked.await.unwrap_or(Ok(None)) else {
         return Ok(());
     };
-    drop(silence);
     let broker = &authority.broker;
-    // The stop needs no place: runs may hold them all.
-    let _place = match places.try_acquire_owned() {
-        Ok(place) => Some(place),
-        Err(_) if matches!(ask, Ask::Stop { .. }) => None,
-        Err(_) => {
-            let sentence = "Too many commands and runs are under way at once. End some first.";
-            return wire::write(&mut stream, &failed(exit::FAILED, sentence)).await;
-        }
-    };
     let reply = match ask {
         Ask::Status {} => {
             // It reads files, which may lie on a disk that hangs.
@@ -92,32 +62,13 @@ async fn connection(
             let status = tokio::task::spawn_blocking(move || status(&asked)).await;
             Reply::Status(Box::new(status.map_err(io::Error::other)?))
         }
-        Ask::Stop {
-            trigger,
-            reason,
-            agent: None,
-        } => {
-            broker.engage(trigger, reason, Press::Once);
-            let frozen = broker.frozen(None);
-            written_down(broker).await;
-            done(format!(
-                "Everything is stopped.{} Go on with: countersign resume",
-                second_press(frozen, "countersign stop")
-            ))
-        }
-        Ask::Stop {
-            trigger,
-            reason,
-            agent: Some(agent),
-        } => {
-            let runs = broker.stop_agent(&agent, trigger, reason, Press::Once);
-            let frozen = broker.frozen(Some(&agent));
-            written_down(broker).await;
-            done(format!(
-                "{agent} is stopped, with {runs} run(s).{} Go on with: countersign resume --agent {agent}",
-                second_press(frozen, &format!("countersign stop --agent {agent}"))
-            ))
-        }
+        Ask::Stop { .. } => match stopped.or_else(|| Stopped::by(broker, ask)) {
+            Some(stopped) => {
+                written_down(broker).await;
+                done(stopped.sentence())
+            }
+            None => return Ok(()),
+        },
         Ask::Resume { agent } => return acts::resume(authority, &mut stream, agent).await,
         Ask::BeginRun {
             agent,
@@ -128,6 +79,8 @@ async fn connection(
             loopback,
             stop,
         } => {
+            // What ends the run, and its ports, are to come by this.
+            rights::let_through(&stream);
             return lease::hold(
                 authority,
                 stream,
@@ -218,6 +171,55 @@ async fn connection(
     wire::write(&mut stream, &reply).await
 }
 
+/// A stop that was carried out.
+pub(super) struct Stopped {
+    /// The one agent, and how many runs it had; or everything.
+    agent: Option<(AgentId, usize)>,
+    /// How many runs are frozen.
+    frozen: usize,
+}
+
+impl Stopped {
+    /// Engages what is asked for; `None` when that is no stop. Waits for nothing.
+    pub(super) fn by(broker: &Broker, ask: Ask) -> Option<Self> {
+        let Ask::Stop {
+            trigger,
+            reason,
+            agent,
+        } = ask
+        else {
+            return None;
+        };
+        let Some(agent) = agent else {
+            broker.engage(trigger, reason, Press::Once);
+            return Some(Self {
+                agent: None,
+                frozen: broker.frozen(None),
+            });
+        };
+        let runs = broker.stop_agent(&agent, trigger, reason, Press::Once);
+        let frozen = broker.frozen(Some(&agent));
+        Some(Self {
+            agent: Some((agent, runs)),
+            frozen,
+        })
+    }
+
+    /// For whoever asked for it.
+    pub(super) fn sentence(&self) -> String {
+        match &self.agent {
+            None => format!(
+                "Everything is stopped.{} Go on with: countersign resume",
+                second_press(self.frozen, "countersign stop")
+            ),
+            Some((agent, runs)) => format!(
+                "{agent} is stopped, with {runs} run(s).{} Go on with: countersign resume --agent {agent}",
+                second_press(self.frozen, &format!("countersign stop --agent {agent}"))
+            ),
+        }
+    }
+}
+
 /// Whoever is told that it is stopped may rely on it after a loss of power, if
 /// the disk does not hang.
 async fn written_down(broker: &Broker) {
@@ -234,7 +236,7 @@ fn second_press(frozen: usize, command: &str) -> String {
 }
 
 /// Guarantee G6: of our uid, and no process of a run.
-fn may_talk(authority: &Authority, stream: &UnixStream) -> Result<(), &'static str> {
+pub(super) fn may_talk(authority: &Authority, stream: &UnixStream) -> Result<(), &'static str> {
     let peer = stream
         .peer_cred()
         .map_err(|_| "Who you are cannot be told.")?;

@@ -25,7 +25,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 /// How long a run that begins waits for its working folder, and how often it looks.
@@ -101,11 +100,7 @@ struct Begun {
 }
 
 /// Where a run's ports go.
-pub(super) struct Handing {
-    pub(super) to: oneshot::Sender<Checked>,
-    /// The run's lane.
-    pub(super) lane: Handle,
-}
+pub(super) type Handing = oneshot::Sender<Checked>;
 
 async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8, String)> {
     let broker = &authority.broker;
@@ -225,13 +220,13 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
             .collect(),
         loopback,
     }));
-    let life = Life::new(authority, run, serving, passages, lane.clone());
+    let life = Life::new(authority, run, serving, passages, lane);
     Ok(Begun {
         life,
         reply,
         folder,
         taken,
-        ports: ports.map(|to| Handing { to, lane }),
+        ports,
     })
 }
 

@@ -270,9 +270,9 @@ async fn heed(
                 let Some(ports) = ports.take() else {
                     return End::BROKEN;
                 };
-                match take_ports((*lease).as_ref(), run.facts.contained, &ports.lane).await {
+                match take_ports((*lease).as_ref(), run.facts.contained).await {
                     // A gateway that has ended closes them.
-                    Ok(taken) => drop(ports.to.send(taken)),
+                    Ok(taken) => drop(ports.send(taken)),
                     Err(error) => return not_taken(&error),
                 }
             }
@@ -290,13 +290,11 @@ fn not_taken(error: &io::Error) -> End {
     }
 }
 
-async fn take_ports(lease: &UnixStream, contained: bool, lane: &Handle) -> io::Result<Checked> {
+/// On the lease's own thread: what is refused is closed here, and that can take long.
+async fn take_ports(lease: &UnixStream, contained: bool) -> io::Result<Checked> {
     let sockets = handover::take(lease).await?;
     let uid = nix::unistd::getuid().as_raw();
-    let checked = lane
-        .spawn(Checked::handed_over(sockets, contained, uid))
-        .await
-        .map_err(io::Error::other)??;
+    let checked = Checked::handed_over(sockets, contained, uid).await?;
     // What a launcher calls contained and is not, is not served.
     if contained && cfg!(target_os = "linux") && !checked.is_of_own_network() {
         return Err(io::ErrorKind::InvalidInput.into());

@@ -5,6 +5,7 @@ pub(crate) mod accepted;
 mod acts;
 mod control;
 mod desktop;
+mod door;
 mod examine;
 mod folders;
 mod lanes;
@@ -30,9 +31,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// An end in order takes no longer; what is left is recovered at the next start.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long what is connected may then take to let go.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How `serve` was called.
 #[derive(Debug, Clone, Default)]
@@ -93,7 +98,10 @@ fn start(options: &Options) -> Result<ExitCode, String> {
         .enable_all()
         .build()
         .map_err(|e| format!("The runtime could not be started: {e}"))?;
-    runtime.block_on(run(opened, options))
+    let ended = runtime.block_on(run(opened, options));
+    // But for a thread that closes what somebody sent along.
+    runtime.shutdown_timeout(LAST_WORDS);
+    ended
 }
 
 /// A request has two connections. The usual limit of 1024 files is for programs that
@@ -150,12 +158,14 @@ async fn run(opened: open::Opened, options: &Options) -> Result<ExitCode, String
     let home = authority.home.clone();
     tokio::task::spawn_blocking(move || crate::command::kept::recover(&home));
 
-    let served = tokio::spawn(control::serve(Arc::clone(&authority), listener));
+    let over = CancellationToken::new();
+    door::open(&authority, listener, &over)
+        .map_err(|e| format!("The control socket cannot be served: {e}"))?;
     authority.end.notified().await;
     authority.ending.store(true, Ordering::SeqCst);
-    served.abort();
     let closed = tokio::time::timeout(DRAIN, authority.broker.close()).await;
     let _ = std::fs::remove_file(authority.home.control());
+    over.cancel();
     match closed {
         Ok(Ok(())) => Ok(ExitCode::SUCCESS),
         Ok(Err(reason)) => Err(format!(

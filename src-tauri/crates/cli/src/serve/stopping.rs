@@ -69,6 +69,7 @@ fn watch_file(authority: &Arc<Authority>) -> Result<(), String> {
         .add_watch(&authority.home.runtime, happened)
         .map_err(say)?;
     let authority = Arc::clone(authority);
+    asked_by_file(&authority);
     // One that was there before we came counts too.
     if authority.home.stop_file().exists() {
         authority
@@ -82,6 +83,7 @@ fn watch_file(authority: &Arc<Authority>) -> Result<(), String> {
             while let Ok(events) = notify.read_events() {
                 let name = authority.home.stop_file();
                 let touched = events.iter().any(|e| e.name.as_deref() == name.file_name());
+                asked_by_file(&authority);
                 // Whether it is still there says nothing: it was touched.
                 let broker = &authority.broker;
                 let same = last.is_some_and(|last| last.elapsed() < ONE_TOUCH);
@@ -93,4 +95,19 @@ fn watch_file(authority: &Arc<Authority>) -> Result<(), String> {
         })
         .map(|_| ())
         .map_err(|e| format!("The stop file cannot be watched: {e}"))
+}
+
+/// Whoever asked by file was not heard at the control socket: the same press may
+/// yet come by that, so this one only engages.
+fn asked_by_file(authority: &Authority) {
+    let asked = authority.home.stop_asked();
+    if asked.symlink_metadata().is_err() {
+        return;
+    }
+    let broker = &authority.broker;
+    if !broker.stop().is_engaged() {
+        broker.engage(StopTrigger::Command, None, Press::Once);
+    }
+    // Tells whoever asked.
+    let _ = std::fs::remove_file(asked);
 }
