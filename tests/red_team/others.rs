@@ -2,6 +2,7 @@
 
 use crate::range::{Range, agent, soon};
 use countersign_testkit::scene::said;
+use std::io::{BufRead as _, BufReader};
 use std::time::Duration;
 
 #[test]
@@ -99,6 +100,35 @@ fn killing_and_flooding_reach_nobody_else() {
     range.still_works();
     range.withstands(agent!("floods.py"), &[]);
     range.still_works();
+}
+
+#[test]
+fn what_an_agent_uses_up_of_its_users_quotas_leaves_others_theirs() {
+    const OWN: &str = "import ctypes; c = ctypes.CDLL(None); t = ctypes.c_void_p(); \
+        print('inotify', c.inotify_init1(0) >= 0, 'timer', c.timer_create(1, None, ctypes.byref(t)) == 0)";
+    let range = Range::new();
+    let mut run = range.launch(agent!("quotas.py"), &[]);
+    let mut used = String::new();
+    BufReader::new(run.stdout.as_mut().unwrap())
+        .read_line(&mut used)
+        .unwrap();
+    assert!(used.starts_with("USED"), "{used}");
+    let own = range
+        .scene
+        .desktop
+        .command("python3")
+        .args(["-c", OWN])
+        .output()
+        .unwrap();
+    assert_eq!(said(&own), "inotify True timer True\n", "{used}");
+    // A launcher hands descriptors over.
+    let other = range
+        .command("helper", &range.folder("elsewhere"), &["true"])
+        .output()
+        .unwrap();
+    assert!(other.status.success(), "{used} {}", said(&other));
+    drop(run.stdin.take());
+    run.wait().unwrap();
 }
 
 #[test]

@@ -13,6 +13,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags,
 };
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -22,6 +23,9 @@ use tokio::io::Interest;
 /// Sockets of one run: the proxy's port, the name server's two, and its hosts'.
 const MOST: usize = 20;
 
+/// Open files of whoever hands over: several times what a run's processes may have.
+const ROOM: u64 = 64 << 10;
+
 /// The byte itself says nothing.
 const BYTE: [u8; 1] = [0];
 
@@ -30,6 +34,20 @@ const BYTE: [u8; 1] = [0];
 const CLOSED: RecvFlags = RecvFlags::CMSG_CLOEXEC;
 #[cfg(not(target_os = "linux"))]
 const CLOSED: RecvFlags = RecvFlags::empty();
+
+/// Descriptors that are under way are counted for all of the user's processes, and
+/// a sender is refused when there are more than its own soft limit of open files
+/// (unix(7), `ETOOMANYREFS`). A run's processes have a hard one that is lower: what
+/// they have under way keeps nobody from handing over who called this.
+pub(crate) fn make_room() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let room = limit.maximum.map_or(ROOM, |hard| hard.min(ROOM));
+    if limit.current.is_some_and(|soft| soft < room) {
+        limit.current = Some(room);
+        // Without it, it is as it was.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+}
 
 /// Hands the sockets over, and closes them here: when whoever serves them is gone,
 /// nobody is to wait for an answer.

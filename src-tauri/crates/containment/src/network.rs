@@ -6,7 +6,8 @@
 //! a user namespace has them all in it (user_namespaces(7)); so the launcher starts
 //! this program once more, under [`SUBCOMMAND`], and that one enters the network,
 //! makes route and sockets, passes the sockets back, and has ended before the agent
-//! begins.
+//! begins. It also sets what the run may use of the user's quotas, which takes a
+//! capability too.
 
 use crate::control::{self, Report};
 use crate::session::{enter_network, inherit_only};
@@ -66,7 +67,12 @@ pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
 }
 
 fn lay_out(ports: &[u16], reached: &[u16]) -> io::Result<()> {
+    let shares = QUOTAS.map(|(quota, share)| (quota, share_of(quota, share)));
     enter_network(io::stdin().as_fd())?;
+    for (quota, share) in shares {
+        // Where the kernel takes none, there is none.
+        let _ = share.and_then(|share| std::fs::write(quota, share.to_string()).ok());
+    }
     lead_names_here()?;
     let out = io::stdout();
     let pass = |socket: OwnedFd| Report::Listening(socket).send(out.as_fd());
@@ -81,6 +87,20 @@ fn lay_out(ports: &[u16], reached: &[u16]) -> io::Result<()> {
         Report::Reaching(listener.into()).send(out.as_fd())?;
     }
     Ok(())
+}
+
+/// What the user of this user namespace may have, and the part of it that one run
+/// may: the kernel counts for the namespace and for each one above it
+/// (namespaces(7), "The /proc/sys/user directory").
+const QUOTAS: [(&str, u64); 2] = [
+    ("/proc/sys/user/max_inotify_instances", 4),
+    ("/proc/sys/user/max_inotify_watches", 2),
+];
+
+/// So much of a quota of this process's own user namespace.
+fn share_of(quota: &str, share: u64) -> Option<u64> {
+    let all: u64 = std::fs::read_to_string(quota).ok()?.trim().parse().ok()?;
+    Some(all.div_ceil(share))
 }
 
 /// Adds the route that makes every address of [`NAMES`] one of this machine:

@@ -37,6 +37,13 @@ pub(crate) fn lead(command: &mut Command, terminal: bool, limits: Option<Limits>
             lower(Resource::Nproc, limits.processes)?;
             lower(Resource::Data, limits.memory_bytes)?;
             lower(Resource::Nofile, limits.open_files)?;
+            // Timers and queued signals of all of the user's processes are one
+            // count, against each one's own limit: the others go on.
+            let signals = rustix::process::getrlimit(Resource::Sigpending);
+            lower(
+                Resource::Sigpending,
+                signals.current.map_or(u64::MAX, |all| all / 4),
+            )?;
         }
         close_on_exec_above_standard()
     };

@@ -61,6 +61,9 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
     let mut client = Client::connect(&home)?;
     let name = agent.clone();
     let contained = !wanted.uncontained && !wanted.loopback;
+    if contained {
+        handover::make_room();
+    }
     let group = contained.then(Group::make).flatten().map(Arc::new);
     // Taken before it answers, so that it is a handle of who answers.
     let authority = client.authority()?;

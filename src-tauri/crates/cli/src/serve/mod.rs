@@ -106,6 +106,8 @@ fn start(options: &Options) -> Result<ExitCode, String> {
 
 /// A request has two connections. The usual limit of 1024 files is for programs that
 /// use select(2); above it, up to the hard limit, one may go. Source: getrlimit(2).
+/// Descriptors that it sends to gateways are counted against the same limit
+/// ([`crate::handover::make_room`]).
 fn open_as_many_files_as_may_be() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;
