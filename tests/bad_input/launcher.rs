@@ -298,26 +298,29 @@ fn nobody_but_the_authority_keeps_a_runs_port_open() {
         )
         .unwrap();
     let inside = "import socket, time\n\
-                  open('begun', 'w').write('begun\\n')\n\
                   while True:\n\
-                  \x20   try:\n\
-                  \x20       socket.create_connection(('127.0.0.1', 3128)).close()\n\
-                  \x20   except ConnectionRefusedError:\n\
-                  \x20       break\n\
-                  \x20   time.sleep(0.05)\n\
-                  open('refused', 'w').write('refused\\n')\n";
+                  \x20   socket.create_connection(('127.0.0.1', 3128)).close()\n\
+                  \x20   open('reached', 'a').write('reached\\n')\n\
+                  \x20   time.sleep(0.05)\n";
     let mut contained = scene.run(&["python3", "-c", inside]).unwrap();
     let port = content(&folder.join("port")).parse().unwrap();
-    content(&folder.join("begun"));
+    let reached = || fs::metadata(folder.join("reached")).map_or(0, |file| file.len());
+    soon("the contained run reaches its own", || reached() > 0);
     // Suspended, the launchers can end nothing: what is open now stays open.
     for launcher in [&uncontained, &contained] {
         send(launcher, Signal::SIGSTOP);
     }
     assert!(!is_refused(port));
-    assert!(!folder.join("refused").exists());
+    let before = reached();
+    soon("it still does", || reached() > before);
     scene.authority.kill().unwrap();
     soon("the port is closed", || is_refused(port));
-    content(&folder.join("refused"));
+    // It is refused there, or has ended with the authority.
+    soon("the contained run's is closed", || {
+        let before = reached();
+        std::thread::sleep(Duration::from_millis(300));
+        reached() == before
+    });
     for launcher in [&mut uncontained, &mut contained] {
         launcher.kill().unwrap();
         launcher.wait().unwrap();
