@@ -12,6 +12,9 @@ def send(patience):
         reply.read()
         return str(reply.status)
     except OSError:
+        # Not before it was seen that this one is gone.
+        to.close()
+        time.sleep(0.5)
         return "gave-up"
     except http.client.HTTPException:
         return "lost"
