@@ -3,7 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, renameat, symlinkat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, mkdirat, openat, renameat, statat, symlinkat, unlinkat,
+};
 use rustix::io::Errno;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -36,7 +38,7 @@ pub enum Entry {
 pub(crate) type Tree = BTreeMap<OsString, Entry>;
 
 /// So much is kept of one tree; what is larger is not, and says so.
-const MOST_BYTES: u64 = 4 << 20;
+pub(crate) const MOST_BYTES: u64 = 4 << 20;
 const MOST_FILES: usize = 2_000;
 
 /// Reads the file or folder; one that is not there is empty. Links are not followed.
@@ -68,7 +70,7 @@ pub(crate) fn read(top: &Path) -> io::Result<Tree> {
         } else if found.is_file() {
             left.0 = left.0.checked_sub(found.len()).ok_or_else(too_large)?;
             Entry::File {
-                content: std::fs::read(&path)?,
+                content: plain(&path, OFlags::NOFOLLOW, found.len())?,
                 executable: found.permissions().mode() & 0o100 != 0,
             }
         } else {
@@ -79,15 +81,72 @@ pub(crate) fn read(top: &Path) -> io::Result<Tree> {
     Ok(tree)
 }
 
+/// What stands in a plain file, or in one that a link leads to. What is left in its
+/// place to be waited for (a FIFO), or never to end (a device), is none.
+///
+/// # Errors
+/// `FileTooLarge` when it is more than `most` bytes; `Unsupported` for what is no
+/// file; the system's.
+pub fn read_plain(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    plain(path, OFlags::empty(), most)
+}
+
+fn plain(path: &Path, flags: OFlags, most: u64) -> io::Result<Vec<u8>> {
+    let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty())?;
+    content_of(file.into(), most).map(|(content, _)| content)
+}
+
+/// What stands in an open file, and its mode.
+fn content_of(file: std::fs::File, most: u64) -> io::Result<(Vec<u8>, u32)> {
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let mut content = Vec::new();
+    file.take(most.saturating_add(1))
+        .read_to_end(&mut content)?;
+    if content.len() as u64 > most {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok((content, found.permissions().mode()))
+}
+
 /// Writes the whole tree; what is in its way is an error.
 pub(crate) fn write(tree: &Tree, top: &Path) -> io::Result<()> {
     tree.iter()
-        .try_for_each(|(below, entry)| put(&join(top, Path::new(below)), Some(entry)))
+        .try_for_each(|(below, entry)| put(&join(top, Path::new(below)), Some(entry), Rights::Kept))
+}
+
+/// What a file that is put in the place of another takes over of that one's mode,
+/// besides whether it is executable. One that is new is for its owner alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rights {
+    /// All of it.
+    Kept,
+    /// That others may read it, not that they may write: the mode is a run's.
+    Read,
+}
+
+impl Rights {
+    fn mode(self, folder: BorrowedFd<'_>, name: &OsStr, executable: bool) -> Mode {
+        let there = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok();
+        let there = there.filter(|found| FileType::from_raw_mode(found.st_mode).is_file());
+        let kept = match (there, self) {
+            (None, _) => 0,
+            (Some(found), Self::Kept) => found.st_mode & 0o666,
+            (Some(found), Self::Read) => found.st_mode & 0o644,
+        };
+        let plain = 0o600 | kept;
+        // Whoever may read it.
+        let execute = if executable { (plain & 0o444) >> 2 } else { 0 };
+        Mode::from_raw_mode(plain | execute)
+    }
 }
 
 /// Puts one entry in the place of whatever file or link is there, or removes that.
 /// Folders above it are made.
-pub(crate) fn put(path: &Path, entry: Option<&Entry>) -> io::Result<()> {
+pub(crate) fn put(path: &Path, entry: Option<&Entry>, rights: Rights) -> io::Result<()> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
@@ -97,7 +156,7 @@ pub(crate) fn put(path: &Path, entry: Option<&Entry>) -> io::Result<()> {
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
     match rustix::fs::open(folder, flags, Mode::empty()) {
         Err(Errno::NOENT) if entry.is_none() => Ok(()),
-        folder => put_in(folder?.as_fd(), name, entry),
+        folder => put_in(folder?.as_fd(), name, entry, rights),
     }
 }
 
@@ -106,6 +165,7 @@ pub(crate) fn put_in(
     folder: BorrowedFd<'_>,
     name: &OsStr,
     entry: Option<&Entry>,
+    rights: Rights,
 ) -> io::Result<()> {
     let Some(entry) = entry else {
         return match unlinkat(folder, name, AtFlags::empty()) {
@@ -124,7 +184,7 @@ pub(crate) fn put_in(
             executable,
         } => {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-            let mode = Mode::from_raw_mode(if *executable { 0o755 } else { 0o644 });
+            let mode = rights.mode(folder, name, *executable);
             let file = openat(folder, &new, flags, mode)?;
             rustix::fs::fchmod(&file, mode)
                 .map_err(io::Error::from)
@@ -156,18 +216,10 @@ pub(crate) fn read_in(folder: BorrowedFd<'_>, name: &OsStr) -> io::Result<Option
         }
         file => std::fs::File::from(file?),
     };
-    let found = file.metadata()?;
-    if !found.is_file() {
-        return Err(io::ErrorKind::Unsupported.into());
-    }
-    let mut content = Vec::new();
-    file.take(MOST_BYTES + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > MOST_BYTES {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
+    let (content, mode) = content_of(file, MOST_BYTES)?;
     Ok(Some(Entry::File {
         content,
-        executable: found.permissions().mode() & 0o100 != 0,
+        executable: mode & 0o100 != 0,
     }))
 }
 
@@ -284,14 +336,73 @@ mod tests {
             content: b"theirs".to_vec(),
             executable: false,
         };
-        put(&link, Some(&entry)).unwrap();
+        put(&link, Some(&entry), Rights::Kept).unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"mine");
         assert_eq!(std::fs::read(&link).unwrap(), b"theirs");
-        put(&link, None).unwrap();
-        put(&link, None).unwrap();
+        put(&link, None, Rights::Kept).unwrap();
+        put(&link, None, Rights::Kept).unwrap();
         assert!(!link.exists());
-        put(&root.path().join("no/where"), None).unwrap();
+        put(&root.path().join("no/where"), None, Rights::Kept).unwrap();
         assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_keeps_the_rights_of_the_one_that_it_replaces_and_a_new_one_is_its_owners_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("x");
+        let entry = |executable| Entry::File {
+            content: b"x".to_vec(),
+            executable,
+        };
+        for (there, executable, rights, expected) in [
+            (None, false, Rights::Kept, 0o600),
+            (None, true, Rights::Kept, 0o700),
+            (Some(0o600), false, Rights::Kept, 0o600),
+            (Some(0o400), false, Rights::Kept, 0o600),
+            (Some(0o644), true, Rights::Kept, 0o755),
+            (Some(0o755), false, Rights::Kept, 0o644),
+            (Some(0o664), false, Rights::Kept, 0o664),
+            (Some(0o666), true, Rights::Read, 0o755),
+            (Some(0o4755), true, Rights::Kept, 0o755),
+        ] {
+            let _ = std::fs::remove_file(&path);
+            if let Some(mode) = there {
+                std::fs::write(&path, "old").unwrap();
+                std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            }
+            put(&path, Some(&entry(executable)), rights).unwrap();
+            let mode = path.metadata().unwrap().permissions().mode() & 0o7777;
+            assert_eq!(
+                mode, expected,
+                "{there:?} {executable} {rights:?}: {mode:o}"
+            );
+        }
+        // Not those of what a link leads to.
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
+        let link = root.path().join("link");
+        symlink(&path, &link).unwrap();
+        put(&link, Some(&entry(false)), Rights::Kept).unwrap();
+        assert_eq!(link.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_would_be_waited_for_or_never_ends_is_no_file() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        let is_fifo = std::process::Command::new("mkfifo")
+            .arg(path("fifo"))
+            .status();
+        assert!(is_fifo.unwrap().success());
+        symlink("/dev/zero", path("endless")).unwrap();
+        for name in ["fifo", "endless"] {
+            let error = read_plain(&path(name), 100).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::Unsupported, "{name}");
+        }
+        std::fs::write(path("x"), "four").unwrap();
+        symlink("x", path("link")).unwrap();
+        assert_eq!(read_plain(&path("link"), 4).unwrap(), b"four");
+        let error = read_plain(&path("x"), 3).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
     }
 
     #[test]
@@ -314,10 +425,10 @@ mod tests {
                 executable: true,
             },
         ] {
-            put_in(folder.as_fd(), name, Some(&entry)).unwrap();
+            put_in(folder.as_fd(), name, Some(&entry), Rights::Kept).unwrap();
             assert_eq!(read_in(folder.as_fd(), name).unwrap(), Some(entry));
         }
-        put_in(folder.as_fd(), name, None).unwrap();
+        put_in(folder.as_fd(), name, None, Rights::Kept).unwrap();
         assert_eq!(read_in(folder.as_fd(), name).unwrap(), None);
         let above = open_folder(&top.join("real"), false).unwrap();
         read_in(above.as_fd(), OsStr::new("none")).unwrap_err();

@@ -11,7 +11,7 @@
 //! references are the real ones there too.
 
 use crate::before::{BEFORE, Before, Repository, Setting, identity};
-use crate::entries::{self as tree, Tree};
+use crate::entries::{self as tree, MOST_BYTES, Rights, Tree, read_plain};
 use crate::harmless;
 use crate::led::{Led, led};
 use crate::walk::{Found, SETTINGS_FOLDERS};
@@ -289,7 +289,7 @@ fn with_one_name(top: &Path, tree: &Tree) {
         let has_more = |found: std::fs::Metadata| found.is_file() && found.nlink() > 1;
         if path.symlink_metadata().is_ok_and(has_more) {
             // Of another user's file the run could not change it either.
-            let _ = tree::put(&path, Some(entry));
+            let _ = tree::put(&path, Some(entry), Rights::Kept);
         }
     }
 }
@@ -447,10 +447,10 @@ impl Work<'_> {
         let is_whole = git.join("HEAD").exists()
             && is_real_folder(&git.join("objects"))
             && is_real_folder(&git.join("refs"));
-        let leads = std::fs::read(git.join(COMMONDIR)).ok();
+        let leads = read_plain(&git.join(COMMONDIR), MOST_BYTES).ok();
         let is_common = is_whole && leads.as_deref().is_none_or(|content| content == HERE);
         self.make_folder(git.join("hooks"));
-        let settings = std::fs::read(git.join("config")).unwrap_or_default();
+        let settings = read_plain(&git.join("config"), MOST_BYTES).unwrap_or_default();
         let own = git.join("config.worktree");
         let asked_for = settings
             .to_ascii_lowercase()

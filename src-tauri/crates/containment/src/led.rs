@@ -4,6 +4,7 @@
 //! Not git's whole grammar, but more than it writes: what is found too much is
 //! protected too much. Source: git-config(1).
 
+use crate::entries::read_plain;
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
@@ -69,11 +70,7 @@ impl Search<'_> {
         if !is_new || self.seen.len() > MOST_FILES {
             return;
         }
-        let is_plain = |found: std::fs::Metadata| found.is_file() && found.len() <= MOST_BYTES;
-        if !file.metadata().is_ok_and(is_plain) {
-            return;
-        }
-        let Ok(text) = std::fs::read(file) else {
+        let Ok(text) = read_plain(file, MOST_BYTES) else {
             return;
         };
         let above = file.parent().unwrap_or(top);

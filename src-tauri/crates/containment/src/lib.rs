@@ -116,7 +116,7 @@ mod whereabouts;
 #[cfg(target_os = "linux")]
 pub use bubblewrap::Bubblewrap;
 #[cfg(unix)]
-pub use entries::Entry;
+pub use entries::{Entry, read_plain};
 #[cfg(unix)]
 pub use explain::explain;
 #[cfg(target_os = "linux")]

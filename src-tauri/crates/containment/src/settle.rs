@@ -9,7 +9,7 @@
 
 use crate::before::{BEFORE, Before};
 use crate::compare::Comparison;
-use crate::entries::{self as tree, Entry};
+use crate::entries::{self as tree, Entry, Rights, read_plain};
 use crate::later::Keep;
 use crate::{over, walk};
 use serde::{Deserialize, Serialize};
@@ -168,7 +168,7 @@ impl LeftBehind {
         let above = tree::open_folder(above, change.after.is_some())?;
         let is_as_shown = tree::read_in(above.as_fd(), name)? == change.before;
         if is_as_shown {
-            tree::put_in(above.as_fd(), name, change.after.as_ref())?;
+            tree::put_in(above.as_fd(), name, change.after.as_ref(), Rights::Kept)?;
         }
         Ok(is_as_shown)
     }
@@ -238,11 +238,11 @@ impl LeftBehind {
             return;
         };
         let put = || {
-            tree::put(&there, entry.as_ref()).or_else(|_| {
+            tree::put(&there, entry.as_ref(), Rights::Read).or_else(|_| {
                 open_above(&folder, &there);
                 // An empty folder in the place of a file.
                 let _ = std::fs::remove_dir(&there);
-                tree::put(&there, entry.as_ref())
+                tree::put(&there, entry.as_ref(), Rights::Read)
             })
         };
         if let Err(error) = put() {
@@ -279,7 +279,7 @@ impl LeftBehind {
             return Ok(());
         }
         for path in &self.stripped {
-            tree::put(&copy.join(path), None)?;
+            tree::put(&copy.join(path), None, Rights::Kept)?;
         }
         let git = self.folder().join(".git");
         // Where a link is by now, or another repository, it is not put.
@@ -301,7 +301,7 @@ impl LeftBehind {
             // Only if nothing is in it.
             let _ = std::fs::remove_dir(&there);
         } else if found.is_file()
-            && std::fs::read(&there).is_ok_and(|content| content.is_empty() || content == b".\n")
+            && read_plain(&there, 2).is_ok_and(|content| content.is_empty() || content == b".\n")
             && let Err(error) = std::fs::remove_file(&there)
         {
             self.fails(path, &error);
@@ -387,7 +387,7 @@ fn without_empty_folders(path: &Path, folder: &Path) {
     let names = walk::SETTINGS_FOLDERS;
     let is_setting = |path: &Path| {
         path.components()
-            .any(|part| names.iter().any(|name| part.as_os_str() == *name))
+            .any(|part| walk::is_any(names, part.as_os_str()))
     };
     for above in path
         .ancestors()
@@ -406,7 +406,8 @@ fn without_empty_folders(path: &Path, folder: &Path) {
 fn laid_out(kept: &Path, path: &OsString, entry: &Entry) -> io::Result<()> {
     let name = Path::new(path).file_name();
     let name = name.ok_or(io::ErrorKind::InvalidInput)?;
-    tree::put_in(among_files(kept, path)?.as_fd(), name, Some(entry))
+    let folder = among_files(kept, path)?;
+    tree::put_in(folder.as_fd(), name, Some(entry), Rights::Kept)
 }
 
 /// The folder among those files that this belongs in, made if need be. Through a link

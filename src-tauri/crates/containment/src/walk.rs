@@ -79,7 +79,7 @@ fn is_built_from(name: &OsStr, is_folder: bool, inside: Inside) -> bool {
 }
 
 /// Some file systems know no difference between `.vscode` and `.VSCODE`.
-fn is_any(names: &[&str], name: &OsStr) -> bool {
+pub(crate) fn is_any(names: &[&str], name: &OsStr) -> bool {
     names.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
@@ -277,7 +277,7 @@ mod tests {
             ".husky/_/deep",
             "a/.vscode/inner/.git",
             "a/.VSCode",
-            "src",
+            "src/.Git",
         ] {
             std::fs::create_dir_all(path(folder)).unwrap();
         }
@@ -323,6 +323,7 @@ mod tests {
             "common",
             "led",
             "node_modules/y/.git",
+            "src/.Git",
         ];
         assert_eq!(found.repositories, repositories.map(path).into());
         let built_from = [

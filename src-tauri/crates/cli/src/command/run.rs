@@ -13,7 +13,7 @@ use crate::say;
 use crate::serve::accepted;
 use countersign_containment::{
     Exit, FreezerKind, Group, HandOver, HandedOver, Limits, OwnFile, ProcessTree, RunSpec, Running,
-    Support, explain, platform, uncontained,
+    Support, explain, platform, read_plain, uncontained,
 };
 use countersign_model::{AgentId, Foreign, Recipe, StopMeans};
 use countersign_protocol::control::{Ask, Reply, RunBegun};
@@ -26,6 +26,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
+
+/// `.git/HEAD` is one line.
+const HEAD_BYTES: u64 = 4096;
 
 /// How long a run that was killed waits to hear by whom.
 const BY_WHOM: Duration = Duration::from_secs(1);
@@ -218,7 +221,8 @@ fn agent_of(wanted: &Run) -> Result<AgentId, Failure> {
 }
 
 /// The folder, and the branch where it is a git work tree. Read from the file,
-/// since a `git` of the folder's own choosing is not ours to start.
+/// since a `git` of the folder's own choosing is not ours to start; an earlier run
+/// may have left anything there.
 fn default_task(folder: &Path) -> String {
     let name = folder
         .file_name()
@@ -227,7 +231,8 @@ fn default_task(folder: &Path) -> String {
         .into_owned();
     let branch = folder
         .ancestors()
-        .find_map(|f| std::fs::read_to_string(f.join(".git/HEAD")).ok());
+        .find_map(|f| read_plain(&f.join(".git/HEAD"), HEAD_BYTES).ok())
+        .and_then(|head| String::from_utf8(head).ok());
     match branch
         .as_deref()
         .and_then(|head| head.trim().strip_prefix("ref: refs/heads/"))
@@ -402,4 +407,26 @@ fn end_with_lease(
 
 fn wait(running: Running) -> Result<Exit, Failure> {
     running.wait().map_err(|e| Failure::new(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_task_names_the_branch_and_whatever_was_left_in_its_place_is_not_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("project");
+        let head = folder.join(".git/HEAD");
+        std::fs::create_dir_all(folder.join(".git")).unwrap();
+        std::fs::write(&head, "ref: refs/heads/main\n").unwrap();
+        assert_eq!(default_task(&folder), "project (main)");
+        std::fs::remove_file(&head).unwrap();
+        let fifo = std::process::Command::new("mkfifo").arg(&head).status();
+        assert!(fifo.unwrap().success());
+        assert_eq!(default_task(&folder), "project");
+        std::fs::remove_file(&head).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &head).unwrap();
+        assert_eq!(default_task(&folder), "project");
+    }
 }

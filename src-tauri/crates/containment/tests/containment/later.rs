@@ -2,6 +2,7 @@
 //! somebody accepts it.
 
 use crate::stage::{PROBE, Ran, Stage, eventually};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -112,6 +113,12 @@ fn what_is_accepted_is_in_force_and_nothing_else_changed() {
     with_repository(&stage);
     stage.write(&stage.folder.join(".vscode/settings.json"), "{}");
     stage.write(&stage.folder.join(".envrc"), "old\n");
+    let rights = |path: &str, mode: u32| {
+        let rights = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(stage.folder.join(path), rights).unwrap();
+    };
+    rights(".envrc", 0o640);
+    rights(".vscode/settings.json", 0o604);
     let ran = run(
         &stage,
         true,
@@ -134,6 +141,14 @@ fn what_is_accepted_is_in_force_and_nothing_else_changed() {
     }
     for absent in [".idea", ".cursor", ".git/commondir"] {
         assert!(!stage.folder.join(absent).exists(), "{absent}");
+    }
+    for (path, mode) in [
+        (".vscode/settings.json", 0o604),
+        (".claude/settings.json", 0o600),
+        (".envrc", 0o640),
+    ] {
+        let found = stage.folder.join(path).metadata().unwrap();
+        assert_eq!(found.permissions().mode() & 0o777, mode, "{path}");
     }
 }
 
@@ -472,7 +487,7 @@ fn a_folder_that_was_shut_before_is_read_only_and_stays_as_it_was() {
     let stage = Stage::new();
     stage.write(&stage.folder.join("shut/in/x"), "mine");
     let shut = |mode| std::fs::set_permissions(stage.folder.join("shut"), mode).unwrap();
-    shut(std::os::unix::fs::PermissionsExt::from_mode(0o311));
+    shut(PermissionsExt::from_mode(0o311));
     let ran = run(
         &stage,
         false,
