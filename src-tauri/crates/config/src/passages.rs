@@ -6,6 +6,7 @@ use crate::problem::Problems;
 use crate::section::Section;
 use countersign_model::{Account, AccountId, Agent};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -42,6 +43,18 @@ pub(crate) fn check(
     let assigned = agent.accounts.iter().filter_map(|id| accounts.get(id));
     let of_hosts: Vec<u16> = assigned.map(|account| account.port).collect();
     let name = agent.id.as_str();
+    for port in &agent.host_ports {
+        let of = |(_, account): &(_, &Arc<Account>)| on_loopback(account) == Some(*port);
+        if let Some((id, _)) = accounts.iter().find(of) {
+            problems.at(
+                place,
+                format!(
+                    "expected other host_ports of {name:?}: {port} is where the account {id} is \
+                     (its connect_to), and a passage there would lead around its gateway"
+                ),
+            );
+        }
+    }
     for port in agent.ports.iter().chain(&agent.host_ports) {
         let of_the_gateway = |first: u16| *port >= first && port - first < OF_THE_GATEWAY;
         let taken = if OF_A_RUN.contains(port) || of_hosts.contains(port) {
@@ -58,4 +71,17 @@ pub(crate) fn check(
             format!("expected other ports or host_ports of {name:?}: {port} {taken}"),
         );
     }
+}
+
+/// The port at which an account's host is on this machine's loopback, as far as its
+/// `connect_to` says so.
+fn on_loopback(account: &Account) -> Option<u16> {
+    let (host, port) = account.connect_to.as_deref()?.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let is = match host.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+        // What is connected to at no address at all is connected to on loopback.
+        Ok(ip) => ip.is_loopback() || ip.is_unspecified(),
+        Err(_) => host == "localhost" || host.ends_with(".localhost"),
+    };
+    is.then(|| port.parse().ok()).flatten()
 }

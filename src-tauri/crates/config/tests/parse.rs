@@ -480,6 +480,30 @@ stop = "Ctrl+Alt+Shift+Escape"
     }
 
     #[test]
+    fn a_host_port_leads_around_no_accounts_gateway() {
+        let text = |connect_to: &str, host_port: u16| {
+            format!(
+                "[agents.x]\nhost_ports = [{host_port}]\n[accounts.db]\nhosts = [\"db.example\"]\n\
+                 connect_to = \"{connect_to}\"\ncredential = \"none\""
+            )
+        };
+        for connect_to in [
+            "127.0.0.1:5432",
+            "127.8.0.1:5432",
+            "[::1]:5432",
+            "[::ffff:127.0.0.1]:5432",
+            "0.0.0.0:5432",
+            "localhost:5432",
+        ] {
+            let found = problems(&text(connect_to, 5432));
+            let expected = "5432 is where the account db is (its connect_to)";
+            assert!(found[0].contains(expected), "{connect_to}: {found:?}");
+            assert!(parsed(&text(connect_to, 5433)).is_ok(), "{connect_to}");
+        }
+        assert!(parsed(&text("192.0.2.1:5432", 5432)).is_ok());
+    }
+
+    #[test]
     fn a_file_or_list_beyond_its_limit_is_refused() {
         let long = format!("# {}", "x".repeat(1024 * 1024));
         assert!(problems(&long)[0].contains("expected at most 1048576 bytes"));
