@@ -102,7 +102,7 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 #[test]
 fn a_port_of_a_run_is_shown_to_its_user_and_to_nobody_else_until_the_stop() {
     let (four, six) = (free(), free());
-    let (scene, asked) = scene(&[four, six], &[]);
+    let (mut scene, asked) = scene(&[four, six], &[]);
     assert!(
         asked.contains(&format!(
             "shows port {four} of its runs at 127.0.0.1:{four}"
@@ -125,6 +125,11 @@ fn a_port_of_a_run_is_shown_to_its_user_and_to_nobody_else_until_the_stop() {
         let _ = stranger.read_to_end(&mut answer);
         assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
     }
+    // Taken back, it is shown no more, while the run goes on.
+    let config = with(&scene, &[four], &[]);
+    scene.accept(&config).unwrap();
+    assert!(!fetched(&scene, six).status.success());
+    assert!(fetched(&scene, four).status.success());
     // For a second run the port is taken.
     let folder = scene.desktop.path("home/second");
     scene.desktop.person().make_folder(&folder).unwrap();

@@ -238,7 +238,7 @@ impl Passage {
             To::Run => {
                 // Every user of the machine reaches its loopback.
                 let uid = nix::unistd::getuid().as_raw();
-                if !is_of_user(uid, peer, from.local_addr()?).await {
+                if !self.is_allowed() || !is_of_user(uid, peer, from.local_addr()?).await {
                     return Err(refused());
                 }
                 self.to_run().await?
@@ -257,12 +257,15 @@ impl Passage {
         self.lead(from, to).await
     }
 
-    /// What was taken back meanwhile is reached no more.
+    /// What was taken back meanwhile is reached no more, and shown no more.
     fn is_allowed(&self) -> bool {
         let agent = &self.run.facts.agent;
         self.broker.force().is_some_and(|force| {
             let known = force.config.agents.get(agent);
-            known.is_some_and(|known| known.host_ports.contains(&self.port))
+            known.is_some_and(|known| match self.to {
+                To::Run => known.ports.contains(&self.port),
+                To::Machine => known.host_ports.contains(&self.port),
+            })
         })
     }
 
