@@ -160,6 +160,37 @@ fn a_port_of_a_run_is_shown_to_its_user_and_to_nobody_else_until_the_stop() {
 }
 
 #[test]
+fn others_at_a_shown_port_are_looked_up_one_at_a_time_and_take_no_place() {
+    let port = free();
+    let (scene, _) = scene(&[port], &[]);
+    let argv = ["python3", "-c", SERVER, "127.0.0.1", &port.to_string()];
+    let mut run = scene.run(&argv).unwrap();
+    let is_served = || said(&fetched(&scene, port)).contains("the page of the run");
+    eventually("the page", is_served);
+    let status = format!("/proc/{}/status", scene.authority.pid());
+    let threads = || {
+        let status = std::fs::read_to_string(&status).unwrap();
+        let threads = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Threads:"));
+        threads.unwrap().trim().parse::<usize>().unwrap()
+    };
+    // Another user of the machine: these tests, where they run as root.
+    if nix::unistd::Uid::effective().is_root() {
+        let (before, mut most, mut strangers) = (threads(), 0, Vec::new());
+        for _ in 0..600 {
+            strangers.push(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap());
+            most = most.max(threads());
+        }
+        assert!(most <= before + 4, "{before} threads, then {most}");
+        assert!(is_served(), "while the others still hold their ends");
+    }
+    assert!(scene.countersign(&["stop"]).unwrap().status.success());
+    assert!(scene.countersign(&["stop"]).unwrap().status.success());
+    run.wait().unwrap();
+}
+
+#[test]
 fn a_port_of_this_machine_is_reached_where_the_human_accepted_it_and_recorded_before() {
     let listeners = [0, 0].map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
     let [allowed, other] = listeners.each_ref().map(|l| l.local_addr().unwrap().port());

@@ -24,7 +24,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Builder;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{Mutex, OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
 /// Connections of one run that go on at once; further ones wait.
@@ -68,6 +68,9 @@ struct Passage {
     broker: Broker,
     run: Arc<Run>,
     sockets: Option<Arc<Sockets>>,
+    /// Held while it is looked up whose a connection is: the run's, so that others
+    /// cannot have more than one looked up at once.
+    lookups: Arc<Mutex<()>>,
     /// Whether its first use was recorded.
     recorded: OnceCell<()>,
     connections: AtomicU64,
@@ -154,7 +157,7 @@ impl Passages {
         let Some(handed) = self.handed.get() else {
             return Ok(());
         };
-        let mut passages = Vec::new();
+        let (mut passages, lookups) = (Vec::new(), Arc::default());
         let shown = self.shown.iter().map(|at| (To::Run, at));
         let reached = handed.listeners.iter().map(|at| (To::Machine, at));
         for (to, (port, listener)) in shown.chain(reached) {
@@ -164,6 +167,7 @@ impl Passages {
                 broker: broker.clone(),
                 run: Arc::clone(run),
                 sockets: handed.sockets.clone(),
+                lookups: Arc::clone(&lookups),
                 recorded: OnceCell::new(),
                 connections: AtomicU64::new(0),
                 there: AtomicU64::new(0),
@@ -211,9 +215,6 @@ impl Passage {
         let Ok(listener) = listener else { return };
         let mut connections = JoinSet::new();
         loop {
-            let Ok(place) = Arc::clone(&room).acquire_owned().await else {
-                return;
-            };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 Some(_) = connections.join_next() => continue,
@@ -222,37 +223,50 @@ impl Passage {
                 tokio::time::sleep(REST).await;
                 continue;
             };
+            // Dropped before its end, it is reset, and nothing more is delivered.
+            let resets = sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
+            if resets.is_err() || !self.admits(&stream, peer).await {
+                continue;
+            }
+            // Who is not admitted takes no place.
+            let Ok(place) = Arc::clone(&room).acquire_owned().await else {
+                return;
+            };
             let passage = Arc::clone(&self);
             connections.spawn(async move {
                 let _place = place;
                 // Whoever connected sees that it is closed.
-                let _ = passage.connect(stream, peer).await;
+                let _ = passage.connect(stream).await;
             });
         }
     }
 
-    /// Leads one connection through.
-    async fn connect(&self, from: TcpStream, peer: SocketAddr) -> io::Result<()> {
-        let refused = || io::Error::from(io::ErrorKind::PermissionDenied);
-        let to = match self.to {
-            To::Run => {
-                // Every user of the machine reaches its loopback.
-                let uid = nix::unistd::getuid().as_raw();
-                if !self.is_allowed() || !is_of_user(uid, peer, from.local_addr()?).await {
-                    return Err(refused());
-                }
-                self.to_run().await?
+    /// Whether this connection may come through.
+    async fn admits(&self, from: &TcpStream, peer: SocketAddr) -> bool {
+        // Every user of the machine reaches its loopback.
+        let is_users = match (self.to, from.local_addr()) {
+            (To::Machine, _) => true,
+            (To::Run, Ok(local)) => {
+                let _one = self.lookups.lock().await;
+                is_of_user(nix::unistd::getuid().as_raw(), peer, local).await
             }
+            (To::Run, Err(_)) => false,
+        };
+        is_users && self.is_allowed()
+    }
+
+    /// Leads one connection through.
+    async fn connect(&self, from: TcpStream) -> io::Result<()> {
+        let to = match self.to {
+            To::Run => self.to_run().await?,
             To::Machine => {
-                if !self.is_allowed() {
-                    return Err(refused());
-                }
                 let first = || self.record_first();
                 let recorded = self.recorded.get_or_try_init(first).await;
                 recorded.map_err(|reason| io::Error::other(reason.to_string()))?;
                 to_machine(self.port).await?
             }
         };
+        sockopt::set_socket_linger(&to, Some(Duration::ZERO))?;
         self.connections.fetch_add(1, Ordering::Relaxed);
         self.lead(from, to).await
     }
@@ -304,8 +318,6 @@ impl Passage {
     async fn lead(&self, mut from: TcpStream, mut to: TcpStream) -> io::Result<()> {
         for stream in [&from, &to] {
             stream.set_nodelay(true)?;
-            // Dropped before its end, it is reset, and nothing more is delivered.
-            sockopt::set_socket_linger(stream, Some(Duration::ZERO))?;
         }
         let (from_read, from_write) = from.split();
         let (to_read, to_write) = to.split();
