@@ -106,8 +106,6 @@ fn one_means(stops: usize, means: Means, table: &mut Table) -> io::Result<()> {
             crate::say(&format!("{number} of {stops}"));
         }
     }
-    stage.tear_down()?;
-
     let words = means.words();
     let column = |pick: fn(&Stop) -> f64| all.iter().map(pick).collect::<Vec<_>>();
     for (what, times, goal) in [
@@ -128,6 +126,11 @@ fn one_means(stops: usize, means: Means, table: &mut Table) -> io::Result<()> {
             Some(1.0),
         ),
         (
+            "half of the requests made later are refused within",
+            column(|s| s.usual_refusal),
+            None,
+        ),
+        (
             "last connection closed at the far side",
             column(|s| s.closed),
             None,
@@ -143,7 +146,7 @@ fn one_means(stops: usize, means: Means, table: &mut Table) -> io::Result<()> {
             table.precise(&what, quantile(&times, share), " ms", goal);
         }
     }
-    Ok(())
+    stage.tear_down()
 }
 
 fn quantile(times: &[f64], share: f64) -> f64 {
@@ -161,8 +164,9 @@ struct Stop {
     byte: f64,
     beat: f64,
     request: f64,
-    /// Not from the press: how long a refusal took, at most.
+    /// Not from the press: how long a refusal took, at most, and half of them.
     refusal: f64,
+    usual_refusal: f64,
     closed: f64,
 }
 
@@ -373,12 +377,14 @@ impl Stage {
         kill(Pid::from_raw(authority), Signal::SIGUSR1)?;
         sleep(WATCHED);
         self.set_pace(agents::SLOW)?;
+        let (usual_refusal, refusal) = self.refusals(press)?;
         let since = |then: u64| then.saturating_sub(press) as f64 / 1e6;
         let stop = Stop {
             byte: since(self.far.last_byte()),
             beat: since(self.beats(press)?.last),
             request: since(self.far.last_new()),
-            refusal: self.slowest_refusal(press)?,
+            refusal,
+            usual_refusal,
             closed: since(self.far.last_closed()),
         };
         if self.far.open() != 0 {
@@ -417,8 +423,9 @@ impl Stage {
         Ok(beats)
     }
 
-    /// Of what was asked after the press.
-    fn slowest_refusal(&mut self, press: u64) -> io::Result<f64> {
+    /// How long those of what was asked after the press took: half of them, and the
+    /// slowest.
+    fn refusals(&mut self, press: u64) -> io::Result<(f64, f64)> {
         let end = Instant::now() + SET_UP;
         let text = loop {
             match fs::read_to_string(self.probed()) {
@@ -427,19 +434,19 @@ impl Stage {
                 Err(why) => return Err(why),
             }
         };
-        let mut slowest = f64::NAN;
+        let mut took = Vec::new();
         for line in text.lines() {
             let mut times = line.split(' ').filter_map(|time| time.parse::<u64>().ok());
             if let (Some(made), Some(refused)) = (times.next(), times.next())
                 && made >= press
             {
-                slowest = slowest.max(refused.saturating_sub(made) as f64 / 1e6);
+                took.push(refused.saturating_sub(made) as f64 / 1e6);
             }
         }
-        if slowest.is_nan() {
+        if took.is_empty() {
             return Err(io::Error::other(format!("nothing was refused: {text}")));
         }
-        Ok(slowest)
+        Ok((quantile(&took, 0.5), quantile(&took, 1.0)))
     }
 
     /// Back to where it was before the stop: what is frozen is thawed, and what was

@@ -48,6 +48,8 @@ pub(super) struct End {
 impl End {
     const BROKEN: Self = Self::because("its launcher broke the protocol");
     const GONE: Self = Self::because("its launcher ended");
+    const STOPPED: Self = Self::because("stopped");
+    const KILLED: Self = Self::because("its command was killed");
 
     pub(super) const fn because(why: &'static str) -> Self {
         Self {
@@ -102,7 +104,7 @@ impl Life {
         tokio::pin!(heeded);
         loop {
             tokio::select! {
-                end = &mut heeded => return end,
+                end = &mut heeded => return self.by_whom(&mut write, end).await,
                 Some(held) = to_hold.recv() => {
                     self.held = Some(held);
                     if wire::write(&mut write, &Reply::RunHeld {}).await.is_err() {
@@ -141,7 +143,7 @@ impl Life {
                 }
             }
             tokio::select! {
-                end = &mut heeded => return Stopped::Over(End { why: "stopped", ..end }),
+                end = &mut heeded => return Stopped::Over(self.by_whom(write, end).await),
                 _ = standing.changed() => {}
                 _ = lifted.changed() => {}
             }
@@ -174,6 +176,17 @@ impl Life {
         Ok(())
     }
 
+    /// What was killed while it was stopped, the stop has killed: it strikes before
+    /// it says so, and the launcher may be sooner.
+    async fn by_whom(&self, write: &mut WriteHalf<'_>, end: End) -> End {
+        let may_run = self.authority.broker.may_run(&self.run.facts.agent);
+        if end.why != End::KILLED.why || may_run {
+            return end;
+        }
+        let _ = wire::write(write, &kill()).await;
+        End::STOPPED
+    }
+
     /// Has its launcher end it, and sees to that.
     async fn killed(
         &self,
@@ -184,11 +197,8 @@ impl Life {
         if let Some(held) = &self.held {
             held.kill();
         }
-        let kill = Reply::RunKill {
-            why: "stopped by the user".into(),
-        };
         // A launcher that is gone has taken its run with it.
-        let _ = wire::write(write, &kill).await;
+        let _ = wire::write(write, &kill()).await;
         let exit_code = match tokio::time::timeout(OBEYS, &mut heeded).await {
             Ok(end) => end.exit_code,
             // It does not listen (a shell may have suspended it). What was not
@@ -202,8 +212,8 @@ impl Life {
             }
         };
         End {
-            why: "stopped",
             exit_code,
+            ..End::STOPPED
         }
     }
 
@@ -222,6 +232,12 @@ impl Life {
     }
 }
 
+fn kill() -> Reply {
+    Reply::RunKill {
+        why: "stopped by the user".into(),
+    }
+}
+
 /// Does what the launcher says, until that is the end.
 async fn heed(
     lease: &mut ReadHalf<'_>,
@@ -236,6 +252,7 @@ async fn heed(
     let mut to_come = means.freezes() || means == StopMeans::Kill;
     loop {
         match wire::read::<Ask>(lease).await {
+            Ok(Some(Ask::EndRun { exit_code: None })) => return End::KILLED,
             Ok(Some(Ask::EndRun { exit_code })) => {
                 return End {
                     why: "its command ended",
