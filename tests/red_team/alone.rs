@@ -21,6 +21,7 @@ fn no_secret_process_knob_or_link_leads_out_of_a_run() {
     range.withstands(agent!("secret_places.py"), &places);
     range.withstands(agent!("other_processes.py"), &[]);
     range.withstands(agent!("kernel_knobs.py"), &[]);
+    range.withstands(agent!("starve_init.py"), &[]);
 
     let outside = home.join("notes");
     range.write(&outside, "mine\n");

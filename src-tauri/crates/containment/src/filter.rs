@@ -74,6 +74,24 @@ const OPENING: &[(libc::c_long, u8, u8)] = &[
 /// The bit of `O_TMPFILE` that is its own; the rest of it is `O_DIRECTORY`.
 const O_TMPFILE: u64 = (libc::O_TMPFILE & !libc::O_DIRECTORY) as u64;
 
+/// Process and thread numbers up to this one are those of a run's init: it uses
+/// them up before the agent begins, and the kernel gives none of them again (it
+/// counts up, and begins anew above 300).
+pub(crate) const INITS_NUMBERS: i32 = 15;
+
+/// Calls that change how soon, where or by what limits *another* process of the
+/// same user runs, and which argument says whose. Of init they are refused: a run
+/// ends when its init has died, and one that gets no processor does not die.
+#[rustfmt::skip]
+const SCHEDULING: &[(libc::c_long, u8)] = &[
+    (libc::SYS_sched_setscheduler, 0), (libc::SYS_sched_setparam, 0),
+    (libc::SYS_sched_setattr, 0), (libc::SYS_sched_setaffinity, 0),
+    (libc::SYS_prlimit64, 0), (libc::SYS_setpriority, 1), (libc::SYS_ioprio_set, 1),
+];
+
+/// The same for all processes of a user: `PRIO_USER`, and `IOPRIO_WHO_USER`.
+const OF_USER: &[(libc::c_long, u64)] = &[(libc::SYS_setpriority, 2), (libc::SYS_ioprio_set, 3)];
+
 /// Socket families that a run may use. Others reach past the network namespace
 /// (`AF_VSOCK`) or are little-used kernel code.
 const FAMILIES: &[libc::c_int] = &[
@@ -159,6 +177,13 @@ fn by_argument() -> Result<BpfProgram, BackendError> {
     for (call, flags, mode) in OPENING {
         rules.insert(*call, special(*mode, Some(*flags))?);
     }
+    for (call, whose) in SCHEDULING {
+        rules.insert(*call, inits(*whose)?);
+    }
+    for (call, user) in OF_USER {
+        let all = SeccompRule::new(vec![condition(0, SeccompCmpOp::Eq, *user)?])?;
+        rules.entry(*call).or_default().push(all);
+    }
     let filter = SeccompFilter::new(
         rules,
         SeccompAction::Allow,
@@ -188,6 +213,15 @@ fn special(mode: u8, flags: Option<u8>) -> Result<Vec<SeccompRule>, BackendError
         }
     }
     Ok(rules)
+}
+
+/// Matches a process of init's; 0 is the caller.
+fn inits(argument: u8) -> Result<Vec<SeccompRule>, BackendError> {
+    let of_init = vec![
+        condition(argument, SeccompCmpOp::Ne, 0)?,
+        condition(argument, SeccompCmpOp::Le, INITS_NUMBERS as u64)?,
+    ];
+    Ok(vec![SeccompRule::new(of_init)?])
 }
 
 /// Matches when the argument is none of the values, and each other argument is

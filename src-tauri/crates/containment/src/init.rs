@@ -7,6 +7,7 @@
 
 use crate::control::{Order, Report, Start};
 use crate::fence;
+use crate::filter::INITS_NUMBERS;
 use crate::layout::OWN;
 use crate::session::{enter, harden_self, lead};
 use crate::sockets;
@@ -18,7 +19,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 /// The first argument by which a program knows that it is to be the init of a
 /// run, and calls [`main`].
@@ -73,6 +74,17 @@ fn begin_and_wait() -> io::Result<ExitCode> {
             }
         }
     };
+    let (tell, told) = mpsc::channel();
+    let orders = Arc::clone(&control);
+    std::thread::Builder::new()
+        .name("orders".into())
+        .spawn(move || {
+            if let Ok(agent) = told.recv() {
+                obey(&orders, agent);
+            }
+        })?;
+    // Every thread of ours has begun.
+    use_up_numbers()?;
     let agent = match begin(descriptors) {
         Ok(agent) => agent,
         Err((report, error)) => {
@@ -82,11 +94,22 @@ fn begin_and_wait() -> io::Result<ExitCode> {
     };
     Report::Running.send(control.as_fd())?;
 
-    let orders = Arc::clone(&control);
-    std::thread::Builder::new()
-        .name("orders".into())
-        .spawn(move || obey(&orders, agent))?;
+    // The thread waits for it.
+    let _ = tell.send(agent);
     reap(&control, agent)
+}
+
+/// The agent, and whatever it starts, has a number above [`INITS_NUMBERS`]: by
+/// those below, the filter knows the threads of this process.
+fn use_up_numbers() -> io::Result<()> {
+    for _ in 0..=INITS_NUMBERS {
+        let thread = std::thread::Builder::new().spawn(nix::unistd::gettid)?;
+        let number = thread.join().map_err(|_| io::ErrorKind::Other)?;
+        if number.as_raw() >= INITS_NUMBERS {
+            return Ok(());
+        }
+    }
+    Err(io::Error::other("the kernel does not count up"))
 }
 
 fn failed(error: &io::Error) -> Report {
