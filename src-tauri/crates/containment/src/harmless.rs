@@ -70,8 +70,11 @@ pub(crate) fn is_harmless(repository: &Path, was: &Tree, now: &Tree) -> bool {
                     Some(Entry::File { content, .. }) => settings(content).unwrap_or_default(),
                     _ => BTreeSet::new(),
                 };
-                settings(content)
-                    .is_some_and(|after| after.difference(&before).all(Setting::is_harmless))
+                settings(content).is_some_and(|after| {
+                    let remotes = remotes(&after);
+                    let mut new = after.difference(&before);
+                    new.all(|setting| setting.is_harmless(&remotes))
+                })
             }
             // What git takes for granted without it, and what it writes itself.
             Entry::File { content, .. } => {
@@ -86,13 +89,15 @@ pub(crate) fn is_harmless(repository: &Path, was: &Tree, now: &Tree) -> bool {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Setting {
     section: String,
+    /// The name in quotes behind it.
+    of: String,
     key: String,
     value: String,
 }
 
 /// `None` when there is anything that is not understood.
 fn settings(config: &[u8]) -> Option<BTreeSet<Setting>> {
-    let mut section = String::new();
+    let (mut section, mut of) = (String::new(), String::new());
     let mut all = BTreeSet::new();
     for line in std::str::from_utf8(config).ok()?.lines().map(str::trim) {
         if line.is_empty() || line.starts_with(['#', ';']) {
@@ -104,10 +109,11 @@ fn settings(config: &[u8]) -> Option<BTreeSet<Setting>> {
         }
         if let Some(rest) = line.strip_prefix('[') {
             let name = rest.strip_suffix(']')?;
-            section = name
-                .split([' ', '\t', '"', '.'])
-                .next()?
-                .to_ascii_lowercase();
+            let (kind, rest) = name
+                .find([' ', '\t', '"', '.'])
+                .map_or((name, ""), |at| name.split_at(at));
+            section = kind.to_ascii_lowercase();
+            rest.trim_matches([' ', '\t', '"', '.']).clone_into(&mut of);
             if name.contains(']') {
                 return None;
             }
@@ -116,6 +122,7 @@ fn settings(config: &[u8]) -> Option<BTreeSet<Setting>> {
         let (key, value) = line.split_once('=').unwrap_or((line, "true"));
         all.insert(Setting {
             section: section.clone(),
+            of: of.clone(),
             key: key.trim().to_ascii_lowercase(),
             value: value.trim().to_owned(),
         });
@@ -123,8 +130,30 @@ fn settings(config: &[u8]) -> Option<BTreeSet<Setting>> {
     Some(all)
 }
 
+/// Of which remotes it is said where they are. A name without that is a path to git.
+fn remotes(all: &BTreeSet<Setting>) -> BTreeSet<&str> {
+    let named = all
+        .iter()
+        .filter(|setting| setting.section == "remote" && setting.key == "url");
+    named.map(|setting| setting.of.as_str()).collect()
+}
+
+/// Whether it leads to another machine: what git pushes to on this one runs the hooks
+/// there. Source: gitprotocol-pack(5), git-clone(1) "GIT URLS".
+fn is_far(url: &str) -> bool {
+    const SCHEMES: [&str; 4] = ["https://", "http://", "ssh://", "git://"];
+    let plain = |part: &str| {
+        !part.starts_with('-') && !part.contains(|c: char| c.is_whitespace() || "\"'`".contains(c))
+    };
+    // As scp(1) has it: `host:path`, no slash before the colon.
+    let short = url.split_once(':').is_some_and(|(host, path)| {
+        !host.is_empty() && !host.contains('/') && !path.starts_with(':') && !path.starts_with("//")
+    });
+    plain(url) && !url.contains("::") && (short || SCHEMES.iter().any(|s| url.starts_with(s)))
+}
+
 impl Setting {
-    fn is_harmless(&self) -> bool {
+    fn is_harmless(&self, remotes: &BTreeSet<&str>) -> bool {
         let known: &[&str] = match self.section.as_str() {
             "core" => &[
                 "abbrev",
@@ -142,20 +171,21 @@ impl Setting {
                 "symlinks",
                 "untrackedcache",
             ],
-            "extensions" => &["objectformat", "refstorage", "partialclone"],
+            "extensions" => &["objectformat", "refstorage"],
             "user" => &["name", "email"],
-            "remote" => &[
-                "url",
-                "fetch",
-                "pushurl",
-                "tagopt",
-                "prune",
-                "promisor",
-                "partialclonefilter",
-                "mirror",
-            ],
-            "branch" => &["remote", "merge", "rebase", "pushremote", "description"],
-            "submodule" => &["url", "active", "branch", "ignore", "path"],
+            // A partial clone would fetch by itself, whenever git looks at something.
+            "remote" => match self.key.as_str() {
+                "url" | "pushurl" => return is_far(&self.value),
+                _ => &["fetch", "tagopt", "prune", "mirror"],
+            },
+            "branch" => match self.key.as_str() {
+                "remote" | "pushremote" => return remotes.contains(self.value.as_str()),
+                _ => &["merge", "rebase", "description"],
+            },
+            "submodule" => match self.key.as_str() {
+                "url" => return is_far(&self.value),
+                _ => &["active", "branch", "ignore", "path"],
+            },
             "init" => &["defaultbranch"],
             "pull" => &["rebase", "ff"],
             "push" => &["default", "autosetupremote"],
@@ -211,6 +241,19 @@ mod tests {
             "[core]\nbare = \\\nfalse\n",
             "[diff \"x\"]\ntextconv = x\n",
             "[remote \"x\"]\nurl = ext::sh -c x\n",
+            "[remote \"x\"]\nurl = ext\":\"\":\"sh\n",
+            "[remote \"x\"]\nurl = ../x.git\n",
+            "[remote \"x\"]\nurl = /home/x.git\n",
+            "[remote \"x\"]\nurl = x\n",
+            "[remote \"x\"]\nurl = file:///home/x.git\n",
+            "[remote \"x\"]\nurl = ./host:x\n",
+            "[remote \"x\"]\nurl = -oProxyCommand=x:y\n",
+            "[remote \"x\"]\npushurl = ../x.git\n",
+            "[remote \"x\"]\npromisor = true\n",
+            "[branch \"x\"]\nremote = ../x.git\n",
+            "[branch \"x\"]\nremote = .\n",
+            "[remote \"x\"]\nfetch = a\n[branch \"x\"]\npushRemote = x\n",
+            "[submodule \"x\"]\nurl = ../x.git\n",
             "[submodule \"x\"]\nupdate = !x\n",
             "[credential]\nhelper = x\n",
             "[core]\nsshCommand = x\n",
@@ -255,7 +298,7 @@ mod tests {
         let was = config("[core]\n\tfsmonitor = true\n[filter \"lfs\"]\n\tclean = git-lfs\n");
         assert!(is_harmless(Path::new(".git"), &was, &was));
         let more = config(
-            "[core]\n\tfsmonitor = true\n[filter \"lfs\"]\n\tclean = git-lfs\n[branch \"x\"]\nremote = o\n",
+            "[core]\n\tfsmonitor = true\n[filter \"lfs\"]\n\tclean = git-lfs\n[remote \"o\"]\nurl = git@host.example:x.git\n[branch \"x\"]\nremote = o\n",
         );
         assert!(is_harmless(Path::new(".git"), &was, &more));
         assert!(!is_harmless(
