@@ -42,6 +42,10 @@ fn main() -> ExitCode {
 }
 
 fn start() -> Result<(), String> {
+    // The authority awaits a signal on one thread, and blocks it on all others: what it
+    // starts begins so too. The web view stops its own threads by that signal.
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
     #[cfg(target_os = "linux")]
     if let [_, argument, keys] = env::args().collect::<Vec<_>>().as_slice()
         && argument == hotkey::helper::ARGUMENT

@@ -17,6 +17,10 @@ mod serve;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // An authority that started it awaits signals on one thread, and blocks them on
+    // all others: what it starts begins so too.
+    #[cfg(unix)]
+    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
     // Inside a run this program is its process 1, and before that it lays out the
     // run's network.
     #[cfg(target_os = "linux")]

@@ -37,7 +37,7 @@ pub(super) fn watch(authority: &Arc<Authority>) -> Result<(), String> {
 }
 
 /// Of this and of all threads that it will start, so that [`watch`] alone hears
-/// them. (Programs that are started begin with none blocked.)
+/// them. (Ours that are started unblock them when they begin.)
 pub(super) fn block_signals() -> Result<(), String> {
     let blocked = SigSet::from(Signal::SIGUSR1).thread_block();
     blocked.map_err(|e| format!("Signals cannot be blocked: {e}"))
