@@ -2,10 +2,10 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on has failed
 
-use countersign_testkit::Scene;
 use countersign_testkit::programs::built;
-use countersign_testkit::scene::said;
-use std::io::{Read as _, Write as _};
+use countersign_testkit::scene::{piped, said};
+use countersign_testkit::{Group, Hierarchy, Scene};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Output;
 use std::sync::Arc;
@@ -57,6 +57,29 @@ import socket, sys, time
 peer = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
 while True:
     peer.sendall(b'x' * 1000); time.sleep(0.002)
+";
+
+/// As [`SERVER`]; and listens at one more port, where it accepts nothing.
+const KEEPER: &str = r"
+import socket, sys
+keeps = socket.create_server(('127.0.0.1', int(sys.argv[3])), backlog=512)
+";
+
+/// Connects 300 times, more than go on at once, and says how many were reset.
+const CROWD: &str = r"
+import socket, sys
+peers = []
+for _ in range(300):
+    peers.append(socket.create_connection(('127.0.0.1', int(sys.argv[1])), 10))
+    peers[-1].sendall(b'hello')
+print('connected', flush=True)
+reset = 0
+try:
+    for peer in peers:
+        try: peer.recv(1)
+        except ConnectionResetError: reset += 1
+except OSError as error: print(error)
+print(reset, 'were reset')
 ";
 
 /// A port that was free a moment ago.
@@ -282,6 +305,51 @@ fn the_stop_resets_what_is_on_its_way_to_this_machine() {
         Duration::from_secs(1),
     );
     assert!(again.is_ok(), "this machine's own is still there");
+}
+
+#[test]
+fn what_waits_at_a_shown_port_is_reset_by_the_stop_and_before_the_run_goes_on() {
+    let (port, kept) = (free(), free());
+    let (mut scene, _) = scene(&[port, kept], &[]);
+    let group = Group::make(Hierarchy::V2, scene.desktop.person()).unwrap();
+    let mut run = group.command(&scene.desktop, built("countersign").unwrap());
+    run.args(["run", "--agent", "inbox-bot", "--", "python3", "-c"])
+        .arg(format!("{KEEPER}{SERVER}"))
+        .args(["127.0.0.1", &port.to_string(), &kept.to_string()])
+        .current_dir(scene.work().unwrap());
+    let run = piped(&mut run).spawn().unwrap();
+    eventually("the page", || {
+        said(&fetched(&scene, port)).contains("the page of the run")
+    });
+    let mut crowd = scene.desktop.command("python3");
+    crowd.args(["-c", CROWD, &kept.to_string()]);
+    let mut crowd = piped(&mut crowd).spawn().unwrap();
+    let mut line = String::new();
+    let mut out = BufReader::new(crowd.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
+    assert_eq!(line, "connected\n");
+    let told = said(&scene.countersign(&["stop"]).unwrap());
+    assert!(told.contains("1 run(s) are frozen"), "{told}");
+    let mut told = String::new();
+    out.read_to_string(&mut told).unwrap();
+    assert!(crowd.wait().unwrap().success());
+    assert_eq!(told, "300 were reset\n");
+
+    let url = format!("http://127.0.0.1:{port}/");
+    let mut meanwhile = scene.desktop.command("curl");
+    meanwhile.args(["-sS", "--noproxy", "*", "--max-time", "20", &url]);
+    let mut meanwhile = piped(&mut meanwhile).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(meanwhile.try_wait().unwrap().is_none(), "it waits");
+    scene.confirm(&["resume"]).unwrap();
+    let told = said(&meanwhile.wait_with_output().unwrap());
+    assert!(!told.contains("the page of the run"), "{told}");
+    let served = said(&fetched(&scene, port));
+    assert!(served.contains("the page of the run"), "{served}");
+    for _ in 0..2 {
+        assert!(scene.countersign(&["stop"]).unwrap().status.success());
+    }
+    run.wait_with_output().unwrap();
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! What goes through is not read and not judged. So a passage to this machine is
 //! recorded before its first use, and the traffic of each at the run's end. They
 //! hang on the run's cut, as its requests do: what the stop cuts is reset, with
-//! what was still under way.
+//! what was still under way or waited to be accepted. What comes while a run is
+//! frozen is reset before it goes on.
 //!
 //! A run that has any is served on a thread of its own.
 
@@ -18,7 +19,8 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -34,6 +36,9 @@ const MOST: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// After a failure to accept: out of descriptors, most likely.
 const REST: Duration = Duration::from_millis(50);
+/// More than wait in a listener's queue, but where `net.core.somaxconn` was raised
+/// beyond that; no more are reset at once, so that nobody holds this up for ever.
+const QUEUE: usize = 1 << 16;
 /// What is read at once, in bytes.
 const PIECE: usize = 16 << 10;
 
@@ -44,6 +49,8 @@ pub(super) struct Passages {
     shown: Vec<(u16, StdListener)>,
     host_ports: Vec<u16>,
     handed: OnceLock<Handed>,
+    /// The thread that serves them, from the first time on.
+    serving: StdMutex<Option<JoinHandle<()>>>,
 }
 
 /// The run's side of them.
@@ -99,6 +106,7 @@ impl Passages {
                 shown,
                 host_ports,
                 handed: OnceLock::new(),
+                serving: StdMutex::default(),
             })
         });
         (passages, not_shown)
@@ -149,7 +157,8 @@ impl Passages {
     }
 
     /// Serves the run, until it is cut: by its end, or by the stop. Nothing is served
-    /// before the run's side of it was taken.
+    /// before the run's side of it was taken. Where another was served before it (the
+    /// one that it goes on from, which was cut), what came since then is reset.
     ///
     /// # Errors
     /// When there is no thread to be had, or no descriptor.
@@ -175,9 +184,16 @@ impl Passages {
             };
             passages.push((Arc::new(passage), listener.try_clone()?));
         }
+        let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = serving.take() {
+            let _ = before.join();
+            reset_waiting(passages.iter().map(|(_, listener)| listener));
+        }
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let run = Arc::clone(run);
-        std::thread::Builder::new()
+        let doors = passages.iter().map(|(_, listener)| listener.try_clone());
+        let doors: Vec<StdListener> = doors.collect::<io::Result<_>>()?;
+        let thread = std::thread::Builder::new()
             .name("passages".into())
             .spawn(move || {
                 let all: Vec<_> = passages.iter().map(|(at, _)| Arc::clone(at)).collect();
@@ -190,11 +206,33 @@ impl Passages {
                 // Whatever was under way is reset here; a socket that is being waited
                 // for is nobody's any more.
                 runtime.shutdown_background();
+                reset_waiting(&doors);
                 for passage in all {
                     passage.sum_up();
                 }
-            })
-            .map(drop)
+            })?;
+        *serving = Some(thread);
+        Ok(())
+    }
+}
+
+/// Resets what waits to be accepted, with what it brought along.
+fn reset_waiting<'l>(listeners: impl IntoIterator<Item = &'l StdListener>) {
+    for listener in listeners {
+        if listener.set_nonblocking(true).is_err() {
+            continue;
+        }
+        for _ in 0..QUEUE {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    let _ = sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
+                }
+                // Whoever connected has gone.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
     }
 }
 
@@ -384,6 +422,7 @@ mod tests {
             shown: Vec::new(),
             host_ports: vec![host_port],
             handed: OnceLock::new(),
+            serving: StdMutex::default(),
         }
     }
 
