@@ -360,13 +360,35 @@ impl Passage {
         let (from_read, from_write) = from.split();
         let (to_read, to_write) = to.split();
         tokio::try_join!(
-            pour(from_read, to_write, &self.there),
-            pour(to_read, from_write, &self.back),
+            self.pour(from_read, to_write, &self.there),
+            self.pour(to_read, from_write, &self.back),
         )?;
         for stream in [&from, &to] {
             sockopt::set_socket_linger(stream, None)?;
         }
         Ok(())
+    }
+
+    async fn pour(
+        &self,
+        mut from: ReadHalf<'_>,
+        mut to: WriteHalf<'_>,
+        gone: &AtomicU64,
+    ) -> io::Result<()> {
+        let mut piece = vec![0; PIECE];
+        loop {
+            let length = from.read(&mut piece).await?;
+            // The stop kills before it cuts: how a killed run's connections end is
+            // no orderly end.
+            if !self.broker.may_run(&self.run.facts.agent) {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            if length == 0 {
+                return to.shutdown().await;
+            }
+            to.write_all(&piece[..length]).await?;
+            gone.fetch_add(length as u64, Ordering::Relaxed);
+        }
     }
 
     /// Records what went through, if anything did.
@@ -395,19 +417,6 @@ async fn to_machine(port: u16) -> io::Result<TcpStream> {
         Err(error) => TcpStream::connect((Ipv6Addr::LOCALHOST, port))
             .await
             .map_err(|_| error),
-    }
-}
-
-async fn pour(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, gone: &AtomicU64) -> io::Result<()> {
-    let mut piece = vec![0; PIECE];
-    loop {
-        match from.read(&mut piece).await? {
-            0 => return to.shutdown().await,
-            length => {
-                to.write_all(&piece[..length]).await?;
-                gone.fetch_add(length as u64, Ordering::Relaxed);
-            }
-        }
     }
 }
 
