@@ -274,6 +274,34 @@ fn a_port_of_this_machine_is_reached_where_the_human_accepted_it_and_recorded_be
 }
 
 #[test]
+fn a_host_port_leads_to_no_other_runs_gateway() {
+    let (mut scene, _) = scene(&[], &[]);
+    let folder = scene.work().unwrap();
+    let script =
+        "echo ${HTTPS_PROXY#http://127.0.0.1:} > port; until [ -e done ]; do sleep 0.05; done";
+    let mut other = scene
+        .run_with(&["--uncontained"], &["sh", "-c", script])
+        .unwrap();
+    let mut port = 0;
+    eventually("its port", || {
+        let told = std::fs::read_to_string(folder.join("port")).unwrap_or_default();
+        port = told.trim().parse().unwrap_or(0);
+        port != 0
+    });
+    scene.accept(&with(&scene, &[], &[port])).unwrap();
+    let url = "https://gmail.googleapis.com/gmail/v1/users/me/messages?maxResults=3";
+    let script = format!(
+        "curl -sS -o /dev/null -w 'by its own: %{{http_code}}\\n' '{url}'; \
+         curl -skS -o /dev/null -w 'by the other: %{{http_connect}}\\n' -x http://127.0.0.1:{port} '{url}'"
+    );
+    let told = scene.script(&script).unwrap();
+    assert!(told.contains("by its own: 200"), "{told}");
+    assert!(told.contains("by the other: 000"), "{told}");
+    std::fs::write(folder.join("done"), "").unwrap();
+    other.wait().unwrap();
+}
+
+#[test]
 fn the_stop_resets_what_is_on_its_way_to_this_machine() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();

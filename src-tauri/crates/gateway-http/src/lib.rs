@@ -71,7 +71,7 @@ mod wire;
 pub use ca::{CaError, CaParts, RunCa};
 pub use gate::Doors;
 pub use limits::Limits;
-pub use port::{Checked, Ports, is_of_user};
+pub use port::{Checked, Ports, is_of_user, is_own};
 pub use run::RunGateway;
 
 use countersign_broker::{Countersigner, Secret};

@@ -13,6 +13,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -485,6 +486,45 @@ pub async fn is_of_user(uid: u32, peer: SocketAddr, local: SocketAddr) -> bool {
     };
     let table = table("tcp").await;
     table.is_ok_and(|table| owner(&table, peer, local) == Some(uid))
+}
+
+/// Whether this process itself listens at this TCP port, at whatever address of
+/// this machine.
+///
+/// # Errors
+/// When that cannot be told.
+pub async fn is_own(port: u16) -> io::Result<bool> {
+    let four = table("tcp").await?;
+    let six = match table("tcp6").await {
+        // A kernel without IPv6.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        six => six?,
+    };
+    let (at, to_nobody) = (format!(":{port:04X}"), ":0000");
+    let inodes: Vec<u64> = rows(&four)
+        .chain(rows(&six))
+        .filter(|row| row.local.ends_with(&at) && row.remote.ends_with(to_nobody))
+        .map(|row| row.inode)
+        .collect();
+    tokio::task::spawn_blocking(move || has_one_of(&inodes)).await?
+}
+
+/// Whether one of these sockets is open in this process.
+fn has_one_of(inodes: &[u64]) -> io::Result<bool> {
+    let names: Vec<PathBuf> = inodes
+        .iter()
+        .map(|inode| format!("socket:[{inode}]").into())
+        .collect();
+    for open in std::fs::read_dir("/proc/self/fd")? {
+        match std::fs::read_link(open?.path()) {
+            Ok(name) if names.contains(&name) => return Ok(true),
+            Ok(_) => {}
+            // It was closed meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
 }
 
 /// Whether one of the sockets belongs to the network of this process.

@@ -168,3 +168,15 @@ async fn the_kernel_says_whose_a_loopback_connection_is() {
     drop(client);
     assert_eq!(owner(&table("tcp").await.unwrap(), peer, local), None);
 }
+
+#[tokio::test]
+async fn a_port_is_this_processs_own_as_long_as_it_listens_there() {
+    let mut all = vec![listener(), Blocking::bind("0.0.0.0:0").unwrap()];
+    all.extend(Blocking::bind("[::1]:0"));
+    for listener in all {
+        let port = listener.local_addr().unwrap().port();
+        assert!(is_own(port).await.unwrap(), "{listener:?}");
+        drop(listener);
+        assert!(!is_own(port).await.unwrap());
+    }
+}

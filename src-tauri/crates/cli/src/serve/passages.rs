@@ -12,7 +12,7 @@
 
 use countersign_broker::{Broker, Run};
 use countersign_containment::Sockets;
-use countersign_gateway_http::is_of_user;
+use countersign_gateway_http::{is_of_user, is_own};
 use countersign_model::{Agent, ReasonCode};
 use rustix::net::{SocketType, sockopt};
 use std::io;
@@ -75,8 +75,8 @@ struct Passage {
     broker: Broker,
     run: Arc<Run>,
     sockets: Option<Arc<Sockets>>,
-    /// Held while it is looked up whose a connection is: the run's, so that others
-    /// cannot have more than one looked up at once.
+    /// Held while it is looked up whose a connection is: the run's, so that nobody
+    /// can have more than one looked up at once.
     lookups: Arc<Mutex<()>>,
     /// Whether its first use was recorded.
     recorded: OnceCell<()>,
@@ -301,7 +301,14 @@ impl Passage {
                 let first = || self.record_first();
                 let recorded = self.recorded.get_or_try_init(first).await;
                 recorded.map_err(|reason| io::Error::other(reason.to_string()))?;
-                to_machine(self.port).await?
+                let to = to_machine(self.port).await?;
+                // There it would be another run's request: the port of an uncontained
+                // one's gateway, or one of another's that is shown.
+                let _one = self.lookups.lock().await;
+                if is_own(self.port).await? {
+                    return Err(io::ErrorKind::PermissionDenied.into());
+                }
+                to
             }
         };
         sockopt::set_socket_linger(&to, Some(Duration::ZERO))?;
