@@ -11,7 +11,7 @@ use crate::names::{self, Names};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvFlags, SendFlags};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -481,11 +481,17 @@ async fn if_of(uid: u32, came: Came) -> Option<Came> {
 /// Whether the other end of a connection within this machine, which came from `peer`
 /// to `local`, is of this user's. Where that cannot be told, it is not.
 pub async fn is_of_user(uid: u32, peer: SocketAddr, local: SocketAddr) -> bool {
-    let (SocketAddr::V4(peer), SocketAddr::V4(local)) = (peer, local) else {
-        return false;
-    };
-    let table = table("tcp").await;
-    table.is_ok_and(|table| owner(&table, peer, local) == Some(uid))
+    for protocol in ["tcp", "tcp6"] {
+        let Ok(table) = table(protocol).await else {
+            return false;
+        };
+        // A socket of IPv6 reaches an address of IPv4 too (RFC 4291, 2.5.5.2).
+        let spelled = |at| spelled(at, protocol == "tcp6");
+        if let Some(of) = owner(&table, &spelled(peer), &spelled(local)) {
+            return of == uid;
+        }
+    }
+    false
 }
 
 /// Whether this process itself listens at this TCP port, at whatever address of
@@ -565,20 +571,23 @@ fn rows(table: &str) -> impl Iterator<Item = Row<'_>> {
 
 /// To whom the other end of a connection belongs. `None` where there is none, or
 /// the peer has gone: what no process has is listed as root's.
-fn owner(table: &str, peer: SocketAddrV4, local: SocketAddrV4) -> Option<u32> {
-    // The kernel prints an address as the number that its bytes are in memory.
-    let hex = |a: SocketAddrV4| {
-        format!(
-            "{:08X}:{:04X}",
-            u32::from_ne_bytes(a.ip().octets()),
-            a.port()
-        )
-    };
-    let (ours, theirs) = (hex(local), hex(peer));
+fn owner(table: &str, peer: &str, local: &str) -> Option<u32> {
     rows(table)
-        .find(|row| row.local == theirs && row.remote == ours)
+        .find(|row| row.local == peer && row.remote == local)
         .filter(|row| row.inode != 0)
         .map(|row| row.uid)
+}
+
+/// As the kernel prints an address: as the numbers that its bytes are in memory.
+fn spelled(at: SocketAddr, mapped: bool) -> String {
+    let bytes = match at.ip() {
+        IpAddr::V4(ip) if mapped => ip.to_ipv6_mapped().octets().to_vec(),
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let numbers = bytes.as_chunks().0.iter().map(|b| u32::from_ne_bytes(*b));
+    let ip: String = numbers.map(|number| format!("{number:08X}")).collect();
+    format!("{ip}:{:04X}", at.port())
 }
 
 #[cfg(test)]

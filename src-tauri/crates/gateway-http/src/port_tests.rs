@@ -1,5 +1,5 @@
 use super::*;
-use std::net::{TcpListener as Blocking, UdpSocket};
+use std::net::{SocketAddrV4, TcpListener as Blocking, UdpSocket};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
@@ -156,17 +156,31 @@ async fn the_kernel_says_whose_a_loopback_connection_is() {
         .await
         .unwrap();
     let (server, _) = listener.accept().await.unwrap();
-    let (SocketAddr::V4(peer), SocketAddr::V4(local)) =
-        (client.local_addr().unwrap(), server.local_addr().unwrap())
-    else {
-        unreachable!("bound to IPv4")
-    };
+    let [peer, local] = [client.local_addr(), server.local_addr()].map(|at| at.unwrap());
+    let [ours, theirs] = [local, peer].map(|at| spelled(at, false));
     let now = table("tcp").await.unwrap();
-    assert_eq!(owner(&now, peer, local), Some(me()));
-    assert_eq!(owner(&now, SocketAddrV4::new(*peer.ip(), 1), local), None);
+    assert_eq!(owner(&now, &theirs, &ours), Some(me()));
+    let another = spelled(SocketAddr::new(peer.ip(), 1), false);
+    assert_eq!(owner(&now, &another, &ours), None);
     // The kernel lists what a process has closed as root's.
     drop(client);
-    assert_eq!(owner(&table("tcp").await.unwrap(), peer, local), None);
+    let now = table("tcp").await.unwrap();
+    assert_eq!(owner(&now, &theirs, &ours), None);
+}
+
+#[tokio::test]
+async fn a_socket_of_ipv6_that_comes_to_an_address_of_ipv4_is_its_users_too() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let to = (Ipv4Addr::LOCALHOST.to_ipv6_mapped(), port);
+    let client = TcpStream::connect(to).await.unwrap();
+    let (server, peer) = listener.accept().await.unwrap();
+    let local = server.local_addr().unwrap();
+    assert!(client.local_addr().unwrap().is_ipv6() && peer.is_ipv4());
+    assert!(is_of_user(me(), peer, local).await);
+    assert!(!is_of_user(me() + 1, peer, local).await);
+    drop(client);
+    assert!(!is_of_user(me(), peer, local).await);
 }
 
 #[tokio::test]
