@@ -366,12 +366,7 @@ impl Stage {
 
     fn stop(&mut self) -> io::Result<Stop> {
         self.set_pace(agents::FULL)?;
-        sleep(FULL_SPEED);
-        let (beating, open) = (self.beats(clock::now())?.alive, self.far.open());
-        if beating != RUNS * PROCESSES || open != RUNS * IN_FLIGHT {
-            let words = format!("{beating} processes run, {open} requests are in flight");
-            return Err(io::Error::other(words));
-        }
+        self.at_full_speed()?;
         let authority = i32::try_from(self.scene.authority.pid()).map_err(io::Error::other)?;
         let press = clock::now();
         kill(Pid::from_raw(authority), Signal::SIGUSR1)?;
@@ -394,6 +389,22 @@ impl Stage {
             )));
         }
         Ok(stop)
+    }
+
+    /// Waits for a moment in which everything has run at full speed. On a busy machine
+    /// a process can be without a turn for so long that it is not seen to run.
+    fn at_full_speed(&self) -> io::Result<()> {
+        const TIMES: usize = 20;
+        let mut words = String::new();
+        for _ in 0..TIMES {
+            sleep(FULL_SPEED);
+            let (beating, open) = (self.beats(clock::now())?.alive, self.far.open());
+            if beating == RUNS * PROCESSES && open == RUNS * IN_FLIGHT {
+                return Ok(());
+            }
+            words = format!("{beating} processes run, {open} requests are in flight");
+        }
+        Err(io::Error::other(words))
     }
 
     /// What processes wrote last, of all of them; and how many did shortly before
