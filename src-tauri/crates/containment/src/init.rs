@@ -102,14 +102,26 @@ fn begin_and_wait() -> io::Result<ExitCode> {
 /// The agent, and whatever it starts, has a number above [`INITS_NUMBERS`]: by
 /// those below, the filter knows the threads of this process.
 fn use_up_numbers() -> io::Result<()> {
-    for _ in 0..=INITS_NUMBERS {
+    let next = || -> io::Result<i32> {
         let thread = std::thread::Builder::new().spawn(nix::unistd::gettid)?;
         let number = thread.join().map_err(|_| io::ErrorKind::Other)?;
-        if number.as_raw() >= INITS_NUMBERS {
-            return Ok(());
-        }
+        Ok(number.as_raw())
+    };
+    // Those that began before have lower ones.
+    let mut number = next()?;
+    if number > INITS_NUMBERS {
+        return Err(io::Error::other(
+            "init has numbers that the filter does not know",
+        ));
     }
-    Err(io::Error::other("the kernel does not count up"))
+    while number < INITS_NUMBERS {
+        let after = next()?;
+        if after <= number {
+            return Err(io::Error::other("the kernel does not count up"));
+        }
+        number = after;
+    }
+    Ok(())
 }
 
 fn failed(error: &io::Error) -> Report {
