@@ -6,7 +6,7 @@
 //! recorded before its first use, and the traffic of each at the run's end. They
 //! hang on the run's cut, as its requests do: what the stop cuts is reset, with
 //! what was still under way or waited to be accepted. What comes while a run is
-//! frozen is reset before it goes on.
+//! frozen is reset before anything is let through again.
 //!
 //! A run that has any is served on a thread of its own.
 
@@ -185,10 +185,7 @@ impl Passages {
             passages.push((Arc::new(passage), listener.try_clone()?));
         }
         let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(before) = serving.take() {
-            let _ = before.join();
-            reset_waiting(passages.iter().map(|(_, listener)| listener));
-        }
+        let before = serving.take();
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let run = Arc::clone(run);
         let doors = passages.iter().map(|(_, listener)| listener.try_clone());
@@ -197,6 +194,12 @@ impl Passages {
             .name("passages".into())
             .spawn(move || {
                 let all: Vec<_> = passages.iter().map(|(at, _)| Arc::clone(at)).collect();
+                // Here, and not where the run begins again: a launcher that kept a copy
+                // of a listener can make it block, and then makes only its own wait.
+                if let Some(before) = before {
+                    let _ = before.join();
+                    reset_waiting(&doors);
+                }
                 runtime.block_on(async {
                     tokio::select! { biased;
                         () = run.cut.cancelled() => {}
