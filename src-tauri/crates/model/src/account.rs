@@ -59,8 +59,20 @@ pub enum CredentialKind {
     /// OAuth 2: the secret is an `authorized_user` JSON document with a refresh
     /// token; access tokens are fetched inside the vault.
     Oauth2,
+    /// AWS's signature version 4: the secret is an access key, and never leaves
+    /// the vault; each request is signed there.
+    Aws(AwsSettings),
     /// The host knows no credential: the account is a site.
     None,
+}
+
+/// What the user says of an account of AWS, or of a service that signs as AWS does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AwsSettings {
+    /// The region of hosts that name none, and what runs find in `AWS_REGION`.
+    pub region: String,
+    /// The signing name of the service, for hosts that are not AWS's own.
+    pub service: Option<String>,
 }
 
 impl CredentialKind {
@@ -73,9 +85,19 @@ impl CredentialKind {
             Self::Header(name) => format!("header:{name}"),
             Self::Query(name) => format!("query:{name}"),
             Self::Oauth2 => "oauth2".into(),
+            Self::Aws(_) => "aws".into(),
             Self::None => "none".into(),
         }
     }
+}
+
+/// Where a signature of AWS counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AwsScope {
+    /// The region: `eu-west-1`.
+    pub region: String,
+    /// The signing name of the service: `s3`, `iam`.
+    pub service: String,
 }
 
 /// Why a host pattern is refused.

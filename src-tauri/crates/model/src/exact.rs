@@ -251,14 +251,20 @@ impl ExactRequest {
         Digest::of_parts("countersign/exact-request/1", &parts)
     }
 
+    /// What stands in `Host`: the port only where it is not the scheme's own.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        if self.port == self.scheme.default_port() {
+            self.host.clone()
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
     /// The target as a person reads it: `https://host/path?query`.
     #[must_use]
     pub fn url(&self) -> String {
-        let mut out = format!("{}://{}", self.scheme.word(), self.host);
-        if self.port != self.scheme.default_port() {
-            out.push_str(&format!(":{}", self.port));
-        }
-        out.push_str(&self.path);
+        let mut out = format!("{}://{}{}", self.scheme.word(), self.authority(), self.path);
         if let Some(query) = &self.query {
             out.push('?');
             out.push_str(query);

@@ -22,7 +22,8 @@ mod text;
 mod time;
 
 pub use account::{
-    Account, Agent, BadHostPattern, CredentialKind, EffectsRule, Environment, HostPattern, Provider,
+    Account, Agent, AwsScope, AwsSettings, BadHostPattern, CredentialKind, EffectsRule,
+    Environment, HostPattern, Provider,
 };
 pub use action::{Action, DataPreview, Field, Objects};
 pub use decision::{

@@ -23,7 +23,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["model"]),
     ("policy", &["model"]),
     ("catalogue", &["model"]),
-    ("vault", &["model"]),
+    // What a signature is; whose key makes it is for others to know.
+    ("sigv4", &["model"]),
+    ("vault", &["model", "sigv4"]),
     ("ledger", &["model"]),
     (
         "broker",
@@ -40,7 +42,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     // They parse what is hostile: neither secrets nor records are theirs to touch.
     (
         "gateway-",
-        &["model", "protocol", "config", "catalogue", "broker"],
+        &[
+            "model",
+            "protocol",
+            "config",
+            "catalogue",
+            "sigv4",
+            "broker",
+        ],
     ),
     ("containment", &["model", "protocol", "config", "broker"]),
     (
@@ -51,6 +60,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config",
             "policy",
             "catalogue",
+            "sigv4",
             "vault",
             "ledger",
             "broker",
@@ -103,7 +113,7 @@ const OWNED: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Crates that are pure, and what would make them impure.
-pub(super) const PURE: [&str; 4] = ["model", "policy", "catalogue", "config"];
+pub(super) const PURE: [&str; 5] = ["model", "policy", "catalogue", "config", "sigv4"];
 const IMPURE: [&str; 12] = [
     "tokio",
     "async-std",
@@ -119,8 +129,8 @@ const IMPURE: [&str; 12] = [
     "tempfile",
 ];
 
-pub(super) const WHY_PURE: &str = "`model`, `policy`, `catalogue` and `config` know no I/O, clock or randomness: the same input gives the same verdict, here, in a test and in a replay.";
-const WHY_DIRECTION: &str = "Dependencies point one way (model <- protocol, config, policy, catalogue, vault, ledger <- broker <- gateways, containment <- cli; the desktop names model and protocol), so that each crate can be read without what is above it.";
+pub(super) const WHY_PURE: &str = "`model`, `policy`, `catalogue`, `config` and `sigv4` know no I/O, clock or randomness: the same input gives the same verdict, here, in a test and in a replay.";
+const WHY_DIRECTION: &str = "Dependencies point one way (model <- protocol, config, policy, catalogue, sigv4 <- vault, ledger <- broker <- gateways, containment <- cli; the desktop names model and protocol), so that each crate can be read without what is above it.";
 const WHY_LINTS: &str =
     "Every crate has the workspace's lints: none may unwrap or be unsafe unseen.";
 
