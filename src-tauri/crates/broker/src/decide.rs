@@ -19,9 +19,9 @@ use crate::usage::Share;
 use async_trait::async_trait;
 use countersign_ledger::Durability;
 use countersign_model::{
-    Account, Approval, Assurance, BodyCommitment, CredentialVersion, Decision, Digest, Event,
-    ExactRequest, Foreign, QuestionId, ReasonCode, Refusal, RequestId, Requested, RunFacts, RunId,
-    Scheme, Settled, Verdict,
+    Account, Approval, Assurance, BodyCommitment, CredentialKind, CredentialVersion, Decision,
+    Digest, Event, ExactRequest, Foreign, QuestionId, ReasonCode, Refusal, RequestId, Requested,
+    RunFacts, RunId, Scheme, Settled, Verdict,
 };
 use countersign_policy::Recent;
 use countersign_vault::Presented;
@@ -474,7 +474,16 @@ impl Broker {
         let presented = match &bound.credential {
             None => Presented::nothing(),
             Some(version) => {
-                let presented = self.inner.vault.present(&bound.account, version).await;
+                let (vault, account) = (&self.inner.vault, &bound.account);
+                let presented = match &account.credential {
+                    // By the host that was judged, whatever the agent said.
+                    CredentialKind::Aws(settings) => {
+                        let scope = countersign_catalogue::aws_scope(settings, &exact.host)
+                            .ok_or(ReasonCode::Unsupported)?;
+                        vault.sign(account, version, exact, &scope).await
+                    }
+                    _ => vault.present(account, version).await,
+                };
                 presented.map_err(|e| e.reason())?
             }
         };

@@ -1,6 +1,6 @@
 //! The kinds of account that `kind = "…"` can name.
 
-use countersign_model::CredentialKind;
+use countersign_model::{AwsSettings, CredentialKind};
 
 /// What is known of a kind of account: where it is, how its credential is
 /// presented, and what a run gets in the credential's place.
@@ -12,6 +12,8 @@ pub struct Kind {
     pub provider: &'static str,
     /// Its hosts, exact. A host that several products share is not among them.
     pub hosts: &'static [&'static str],
+    /// Its hosts in the account's region, which stands for [`REGION`].
+    pub regional_hosts: &'static [&'static str],
     /// How the credential is presented.
     pub credential: Presentation,
     /// OAuth 2: where access tokens are refreshed.
@@ -35,6 +37,22 @@ pub struct Kind {
     pub placeholder_files: &'static [PlaceholderFile],
 }
 
+impl Kind {
+    /// Whether a host is one of its own, in whatever region.
+    #[must_use]
+    pub fn has_host(&self, host: &str) -> bool {
+        let regional = |pattern: &&str| {
+            pattern.split_once(REGION).is_some_and(|(before, after)| {
+                let region = host
+                    .strip_prefix(before)
+                    .and_then(|rest| rest.strip_suffix(after));
+                region.is_some_and(|region| !region.is_empty() && !region.contains('.'))
+            })
+        };
+        self.hosts.contains(&host) || self.regional_hosts.iter().any(regional)
+    }
+}
+
 /// How a kind's credential is presented: a [`CredentialKind`] as constants can
 /// hold it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +65,8 @@ pub enum Presentation {
     Header(&'static str),
     /// [`CredentialKind::Oauth2`]
     Oauth2,
+    /// [`CredentialKind::Aws`], in the region where AWS's global services are.
+    Aws,
     /// [`CredentialKind::None`]
     None,
 }
@@ -60,6 +80,10 @@ impl Presentation {
             Self::Basic => CredentialKind::Basic,
             Self::Header(name) => CredentialKind::Header(name.to_owned()),
             Self::Oauth2 => CredentialKind::Oauth2,
+            Self::Aws => CredentialKind::Aws(AwsSettings {
+                region: "us-east-1".to_owned(),
+                service: None,
+            }),
             Self::None => CredentialKind::None,
         }
     }
@@ -114,6 +138,9 @@ pub struct PlaceholderFile {
     pub content: &'static str,
 }
 
+/// What stands for the account's region in [`Kind::regional_hosts`].
+pub const REGION: &str = "{region}";
+
 /// Request headers that clients of any kind make anew at each try.
 pub const VOLATILE_HEADERS: &[&str] = &[
     "b3",
@@ -134,6 +161,7 @@ const SITE: Kind = Kind {
     name: "",
     provider: "http",
     hosts: &[],
+    regional_hosts: &[],
     credential: Presentation::None,
     token_url: None,
     token_endpoints: &[],
@@ -152,6 +180,7 @@ static KINDS: &[Kind] = &[
         // Not www.googleapis.com, which also answers for Gmail: it is every
         // other Google product's host too, and the credential would reach them.
         hosts: &["gmail.googleapis.com"],
+        regional_hosts: &[],
         credential: Presentation::Oauth2,
         token_url: Some("https://oauth2.googleapis.com/token"),
         token_endpoints: &[
@@ -206,6 +235,99 @@ static KINDS: &[Kind] = &[
             instead("SLACK_BOT_TOKEN", "xoxb-countersign-placeholder"),
             instead("SLACK_TOKEN", "xoxb-countersign-placeholder"),
         ],
+        ..SITE
+    },
+    Kind {
+        name: "aws",
+        provider: "aws",
+        // Exact, for beneath AWS's domains everybody has names: buckets by their own
+        // names, and what is not listed, are for the account's `hosts`.
+        hosts: &[
+            "cloudfront.amazonaws.com",
+            "iam.amazonaws.com",
+            "route53.amazonaws.com",
+            "s3.amazonaws.com",
+            "sts.amazonaws.com",
+        ],
+        regional_hosts: &[
+            "acm.{region}.amazonaws.com",
+            "api.ecr.{region}.amazonaws.com",
+            "apigateway.{region}.amazonaws.com",
+            "athena.{region}.amazonaws.com",
+            "autoscaling.{region}.amazonaws.com",
+            "backup.{region}.amazonaws.com",
+            "batch.{region}.amazonaws.com",
+            "bedrock.{region}.amazonaws.com",
+            "bedrock-runtime.{region}.amazonaws.com",
+            "cloudformation.{region}.amazonaws.com",
+            "cloudtrail.{region}.amazonaws.com",
+            "codebuild.{region}.amazonaws.com",
+            "codecommit.{region}.amazonaws.com",
+            "codedeploy.{region}.amazonaws.com",
+            "codepipeline.{region}.amazonaws.com",
+            "cognito-identity.{region}.amazonaws.com",
+            "cognito-idp.{region}.amazonaws.com",
+            "config.{region}.amazonaws.com",
+            "dms.{region}.amazonaws.com",
+            "dynamodb.{region}.amazonaws.com",
+            "ec2.{region}.amazonaws.com",
+            "ecs.{region}.amazonaws.com",
+            "eks.{region}.amazonaws.com",
+            "elasticache.{region}.amazonaws.com",
+            "elasticbeanstalk.{region}.amazonaws.com",
+            "elasticfilesystem.{region}.amazonaws.com",
+            "elasticloadbalancing.{region}.amazonaws.com",
+            "elasticmapreduce.{region}.amazonaws.com",
+            "email.{region}.amazonaws.com",
+            "es.{region}.amazonaws.com",
+            "events.{region}.amazonaws.com",
+            "firehose.{region}.amazonaws.com",
+            "glue.{region}.amazonaws.com",
+            "guardduty.{region}.amazonaws.com",
+            "kafka.{region}.amazonaws.com",
+            "kinesis.{region}.amazonaws.com",
+            "kms.{region}.amazonaws.com",
+            "lambda.{region}.amazonaws.com",
+            "lightsail.{region}.amazonaws.com",
+            "logs.{region}.amazonaws.com",
+            "monitoring.{region}.amazonaws.com",
+            "mq.{region}.amazonaws.com",
+            "organizations.{region}.amazonaws.com",
+            "pipes.{region}.amazonaws.com",
+            "rds.{region}.amazonaws.com",
+            "rds-data.{region}.amazonaws.com",
+            "redshift.{region}.amazonaws.com",
+            "redshift-data.{region}.amazonaws.com",
+            "route53resolver.{region}.amazonaws.com",
+            "s3.{region}.amazonaws.com",
+            "s3-control.{region}.amazonaws.com",
+            "scheduler.{region}.amazonaws.com",
+            "secretsmanager.{region}.amazonaws.com",
+            "securityhub.{region}.amazonaws.com",
+            "servicediscovery.{region}.amazonaws.com",
+            "sns.{region}.amazonaws.com",
+            "sqs.{region}.amazonaws.com",
+            "ssm.{region}.amazonaws.com",
+            "states.{region}.amazonaws.com",
+            "streams.dynamodb.{region}.amazonaws.com",
+            "sts.{region}.amazonaws.com",
+            "support.{region}.amazonaws.com",
+            "tagging.{region}.amazonaws.com",
+            "textract.{region}.amazonaws.com",
+            "transcribe.{region}.amazonaws.com",
+            "transfer.{region}.amazonaws.com",
+            "translate.{region}.amazonaws.com",
+            "wafv2.{region}.amazonaws.com",
+            "xray.{region}.amazonaws.com",
+        ],
+        credential: Presentation::Aws,
+        volatile_headers: &["amz-sdk-invocation-id", "amz-sdk-request"],
+        // Buckets in the path, so that S3 has one host.
+        placeholder_files: &[PlaceholderFile {
+            variable: "AWS_CONFIG_FILE",
+            file_name: "aws-config",
+            content: "# countersign-placeholder\n[default]\ns3 =\n    addressing_style = path\n",
+        }],
         ..SITE
     },
     Kind {
@@ -330,13 +452,16 @@ mod tests {
     fn every_host_of_a_kind_is_exact_and_belongs_to_one_kind_only() {
         let mut seen = Vec::new();
         for kind in kinds() {
-            for host in kind.hosts {
+            let regional = kind.regional_hosts.iter();
+            let regional = regional.map(|host| host.replace(REGION, "eu-west-1"));
+            for host in kind.hosts.iter().map(ToString::to_string).chain(regional) {
                 assert!(
-                    HostPattern::new(host).is_ok_and(|p| p.wildcard_base().is_none()),
+                    HostPattern::new(&host).is_ok_and(|p| p.wildcard_base().is_none()),
                     "{host}"
                 );
-                assert!(!seen.contains(host), "{host} belongs to two kinds");
-                seen.push(*host);
+                assert!(kind.has_host(&host) && !kind.has_host(&format!("x.{host}")));
+                assert!(!seen.contains(&host), "{host} belongs to two kinds");
+                seen.push(host);
             }
         }
     }

@@ -33,6 +33,8 @@
 //! - Foreign values reach [`Recognised::words`] only as foreign spans.
 //! - No input panics, and no input takes more than linear time and memory.
 
+mod aws_hosts;
+mod aws_sts;
 mod body;
 mod github;
 mod gmail;
@@ -57,6 +59,9 @@ mod tests;
 mod verbs;
 mod words;
 
-pub use kind::{Kind, Placeholder, PlaceholderFile, Presentation, VOLATILE_HEADERS, kind, kinds};
+pub use aws_hosts::aws_scope;
+pub use kind::{
+    Kind, Placeholder, PlaceholderFile, Presentation, REGION, VOLATILE_HEADERS, kind, kinds,
+};
 pub use recognise::{Explanation, Recognised, explain, id, needs_body, recognise};
 pub use request::{BodyView, RequestView};

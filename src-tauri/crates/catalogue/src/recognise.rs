@@ -3,7 +3,7 @@
 use crate::body::{self, Content, MediaType, form};
 use crate::judgement::{Facts, Judgement};
 use crate::table::{BodyRole, Found, Table, table, tables};
-use crate::{BodyView, RequestView, known, plain, preview, rules, smuggled, words};
+use crate::{BodyView, RequestView, aws_sts, known, plain, preview, rules, smuggled, words};
 use countersign_model::{
     Account, DataPreview, Digest, Effects, Foreign, HeaderField, Objects, Words,
 };
@@ -84,6 +84,7 @@ pub fn recognise(account: &Account, request: &RequestView<'_>) -> Recognised {
     if let Some(table) = table {
         (table.screen)(&facts, &mut judgement);
     }
+    aws_sts::raise(&mut judgement, account, request, &content, &query);
     doubt_what_is_ambiguous(&mut judgement, request, &content, &facts);
     let effects_of = |method: &str| match table {
         Some(table) => known::effects_with(table, method, request),

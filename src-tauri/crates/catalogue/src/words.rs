@@ -124,6 +124,11 @@ pub(crate) fn overridden(value: &str) -> Words {
     Words::new("it asks the server to treat it as ").foreign(value)
 }
 
+/// A token service.
+pub(crate) fn mints() -> Words {
+    Words::new("it may mint credentials that act as somebody")
+}
+
 /// A credential of the agent's own.
 pub(crate) fn own_credential(name: &str) -> Words {
     Words::new("it carries a credential of its own in ").foreign(name)

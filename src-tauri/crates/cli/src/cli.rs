@@ -192,7 +192,7 @@ pub(crate) enum Agent {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Account {
     /// Add an account or site, then ask to accept it
-    Add(AddAccount),
+    Add(Box<AddAccount>),
     /// All accounts in force
     List,
     /// One account
@@ -211,7 +211,7 @@ pub(crate) enum Account {
 pub(crate) struct AddAccount {
     /// Its name
     pub(crate) name: AccountId,
-    /// A kind that the catalogue knows (gmail, github, slack, pypi, npm, …)
+    /// A kind that the catalogue knows (gmail, github, slack, aws, pypi, npm, …)
     #[arg(long)]
     pub(crate) kind: Option<String>,
     /// A host, exact or "*.example.com"
@@ -220,9 +220,15 @@ pub(crate) struct AddAccount {
     /// Your label: production, staging, personal, …
     #[arg(long)]
     pub(crate) environment: Option<String>,
-    /// bearer | basic | header:NAME | query:NAME | oauth2 | none
+    /// bearer | basic | header:NAME | query:NAME | oauth2 | aws | none
     #[arg(long)]
     pub(crate) credential: Option<String>,
+    /// Of AWS: the region of hosts that name none
+    #[arg(long)]
+    pub(crate) region: Option<String>,
+    /// Of AWS: the signing name of the service, for hosts that are not AWS's own
+    #[arg(long)]
+    pub(crate) service: Option<String>,
     /// Where the host really is, address:port
     #[arg(long)]
     pub(crate) connect_to: Option<String>,

@@ -11,7 +11,8 @@ use crate::problem::Problems;
 use crate::section::{Section, Text, texts_of};
 use crate::{paths, values};
 use countersign_model::{
-    Account, AccountId, CredentialKind, Effect, Effects, EffectsRule, HostPattern, Provider,
+    Account, AccountId, AwsSettings, CredentialKind, Effect, Effects, EffectsRule, HostPattern,
+    Provider,
 };
 
 /// Reads one account; `None` when it has a problem.
@@ -35,12 +36,19 @@ pub(crate) fn read(
     let connect_to = section
         .string("connect_to", 300, problems)
         .and_then(|text| values::connect_to(text, problems));
+    let aws = aws_settings(&mut section, problems);
     let place = if section.has("connect_to") {
         Place::Told
     } else {
         Place::Looked
     };
-    let hosts = hosts_of(&mut section, kind_text.zip(kind.as_ref()), place, problems);
+    let hosts = hosts_of(
+        &mut section,
+        kind_text.zip(kind.as_ref()),
+        aws.as_ref(),
+        place,
+        problems,
+    );
     if hosts.is_empty() && !section.has("hosts") && !described {
         problems.at(
             at,
@@ -53,6 +61,7 @@ pub(crate) fn read(
         Some(text) => values::credential(text, problems),
         None => kind.as_ref().map(|k| k.credential.clone()),
     };
+    let credential = with_settings(credential, aws, at, &section, problems);
     if credential.is_none() && !section.has("credential") && !described {
         problems.at(
             at,
@@ -140,6 +149,49 @@ pub(crate) fn read(
     })
 }
 
+/// `region` and `service`.
+fn aws_settings(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<AwsSettings> {
+    let region = section.string("region", 32, problems);
+    let service = section.string("service", 64, problems);
+    Some(AwsSettings {
+        region: region.and_then(|text| values::word(text, "a region", problems))?,
+        service: service.and_then(|text| values::word(text, "a signing name", problems)),
+    })
+}
+
+/// An account of AWS has a region; another has neither region nor service.
+fn with_settings(
+    credential: Option<CredentialKind>,
+    aws: Option<AwsSettings>,
+    at: usize,
+    section: &Section<'_>,
+    problems: &mut Problems<'_>,
+) -> Option<CredentialKind> {
+    match (credential, aws) {
+        (Some(CredentialKind::Aws(_)), Some(settings)) => Some(CredentialKind::Aws(settings)),
+        (Some(CredentialKind::Aws(_)), None) => {
+            if !section.has("region") {
+                problems.at(
+                    at,
+                    "expected `region` beside credential = \"aws\", found none",
+                );
+            }
+            None
+        }
+        (credential, _) => {
+            for key in ["region", "service"] {
+                if section.has(key) && credential.is_some() {
+                    problems.at(
+                        section.place(key),
+                        format!("expected `{key}` only beside credential = \"aws\""),
+                    );
+                }
+            }
+            credential
+        }
+    }
+}
+
 fn known_kind(
     text: Text<'_>,
     kinds: &Kinds<'_>,
@@ -160,6 +212,7 @@ fn known_kind(
 fn hosts_of(
     section: &mut Section<'_>,
     kind: Option<(Text<'_>, &KindDefaults)>,
+    aws: Option<&AwsSettings>,
     place: Place,
     problems: &mut Problems<'_>,
 ) -> Vec<HostPattern> {
@@ -168,12 +221,19 @@ fn hosts_of(
         let Some((text, kind)) = kind else {
             return Vec::new();
         };
-        for host in &kind.hosts {
-            if let Err(rule) = hosts::normalise(host.as_str(), place) {
-                problems.at(text.at, rule);
+        let regional = aws.into_iter().flat_map(|aws| {
+            let named = |host: &String| host.replace("{region}", &aws.region);
+            kind.regional_hosts.iter().map(named)
+        });
+        let own = kind.hosts.iter().map(ToString::to_string);
+        let mut patterns = Vec::new();
+        for host in own.chain(regional) {
+            match hosts::normalise(&host, place) {
+                Ok(pattern) => patterns.push(pattern),
+                Err(rule) => problems.at(text.at, rule),
             }
         }
-        return kind.hosts.clone();
+        return patterns;
     }
     let before = problems.count();
     let texts = section.strings("hosts", Limits::HOSTS, problems);

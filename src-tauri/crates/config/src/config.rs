@@ -87,6 +87,8 @@ pub struct KindDefaults {
     pub provider: Provider,
     /// Its hosts.
     pub hosts: Vec<HostPattern>,
+    /// Its hosts in the account's region, which stands for `{region}`.
+    pub regional_hosts: Vec<String>,
     /// How its credential is presented.
     pub credential: CredentialKind,
     /// OAuth 2: where tokens are refreshed.

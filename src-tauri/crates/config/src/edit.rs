@@ -33,6 +33,10 @@ pub struct NewAccount {
     pub environment: Option<String>,
     /// `credential`
     pub credential: Option<String>,
+    /// `region`
+    pub region: Option<String>,
+    /// `service`
+    pub service: Option<String>,
     /// `connect_to`
     pub connect_to: Option<String>,
     /// `ca`
@@ -84,6 +88,8 @@ pub fn add_account(text: &str, account: &AccountId, new: &NewAccount) -> Result<
     set("kind", &new.kind);
     set("environment", &new.environment);
     set("credential", &new.credential);
+    set("region", &new.region);
+    set("service", &new.service);
     set("connect_to", &new.connect_to);
     set("ca", &new.ca);
     if !new.hosts.is_empty() {

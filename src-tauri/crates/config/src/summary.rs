@@ -5,7 +5,7 @@
 //! is added to the model cannot be forgotten: it does not compile.
 
 use crate::config::{Approvals, Config, GatewaySettings, Hotkey, VaultChoice};
-use countersign_model::{Account, Agent, CredentialKind, Digest, EffectsRule};
+use countersign_model::{Account, Agent, AwsSettings, CredentialKind, Digest, EffectsRule};
 use std::collections::BTreeMap;
 
 /// What changes from `old` to `new`, a sentence a line: first the agents, then
@@ -323,6 +323,15 @@ fn credential_words(credential: &CredentialKind) -> String {
         CredentialKind::Query(name) => format!("its credential is sent in the query as {name}"),
         CredentialKind::Oauth2 => {
             "an access token of its credential is sent as Authorization: Bearer".to_owned()
+        }
+        CredentialKind::Aws(AwsSettings { region, service }) => {
+            let service = service.as_ref().map_or(String::new(), |service| {
+                format!(", and for {service} where a host is not AWS's own")
+            });
+            format!(
+                "its requests are signed with its access key as AWS wants it, for {region} where \
+                 a host names no region{service}"
+            )
         }
         CredentialKind::None => "no credential is sent".to_owned(),
     }

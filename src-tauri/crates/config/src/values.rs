@@ -4,7 +4,7 @@ use crate::hosts::{self, Place};
 use crate::parse::{Limits, ReadFile};
 use crate::problem::Problems;
 use crate::section::{Text, closest};
-use countersign_model::{CredentialKind, Environment};
+use countersign_model::{AwsSettings, CredentialKind, Environment};
 use std::net::{IpAddr, SocketAddr};
 
 /// A label that policies can name: 1 to 64 of `a-z 0-9 - _ .`.
@@ -25,6 +25,21 @@ fn is_label(text: &str) -> bool {
         && text
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b))
+}
+
+/// A word of a scope: 1 to 64 of letters, digits and `-`.
+pub(crate) fn word(text: Text<'_>, what: &str, problems: &mut Problems<'_>) -> Option<String> {
+    let value = text.value;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    if (1..=64).contains(&value.len()) && value.bytes().all(plain) {
+        return Some(value.to_owned());
+    }
+    let found = text.shown();
+    problems.at(
+        text.at,
+        format!("expected {what} of letters, digits and '-', found {found}"),
+    );
+    None
 }
 
 /// `environment`: a label. Policies are stricter about the word `production`
@@ -51,9 +66,14 @@ pub(crate) fn credential(text: Text<'_>, problems: &mut Problems<'_>) -> Option<
         "basic" => return Some(CredentialKind::Basic),
         "oauth2" => return Some(CredentialKind::Oauth2),
         "none" => return Some(CredentialKind::None),
-        "aws" | "ssh-key" => {
-            "a credential that this version supports (aws and ssh-key are not yet)"
+        // Its settings stand beside it.
+        "aws" => {
+            return Some(CredentialKind::Aws(AwsSettings {
+                region: String::new(),
+                service: None,
+            }));
         }
+        "ssh-key" => "a credential that this version supports (ssh-key is not yet)",
         value => match value.split_once(':') {
             Some(("header", name)) if is_token(name) => {
                 let name = name.to_ascii_lowercase();
@@ -65,7 +85,7 @@ pub(crate) fn credential(text: Text<'_>, problems: &mut Problems<'_>) -> Option<
             Some(("query", name)) if is_query_name(name) => {
                 return Some(CredentialKind::Query(name.to_owned()));
             }
-            _ => "bearer, basic, header:NAME, query:NAME, oauth2 or none",
+            _ => "bearer, basic, header:NAME, query:NAME, oauth2, aws or none",
         },
     };
     problems.at(

@@ -10,6 +10,7 @@ mod tests {
         (name == "gmail").then(|| KindDefaults {
             provider: Provider("gmail".into()),
             hosts: vec![HostPattern::new("gmail.googleapis.com").unwrap()],
+            regional_hosts: vec![],
             credential: CredentialKind::Oauth2,
             token_url: Some("https://oauth2.googleapis.com/token".into()),
             forward_headers: vec![],

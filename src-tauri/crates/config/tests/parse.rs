@@ -3,15 +3,29 @@
 #[cfg(test)]
 mod tests {
     use countersign_config::{Config, KindDefaults, Problem, VaultChoice, parse};
-    use countersign_model::{CredentialKind, HostPattern, Provider};
+    use countersign_model::{AwsSettings, CredentialKind, HostPattern, Provider};
     use proptest::prelude::*;
 
     const PEM: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 
     fn kinds(name: &str) -> Option<KindDefaults> {
+        if name == "aws" {
+            return Some(KindDefaults {
+                provider: Provider("aws".into()),
+                hosts: vec![HostPattern::new("iam.amazonaws.com").unwrap()],
+                regional_hosts: vec!["s3.{region}.amazonaws.com".into()],
+                credential: CredentialKind::Aws(AwsSettings {
+                    region: "us-east-1".into(),
+                    service: None,
+                }),
+                token_url: None,
+                forward_headers: vec![],
+            });
+        }
         (name == "gmail").then(|| KindDefaults {
             provider: Provider("gmail".into()),
             hosts: vec![HostPattern::new("gmail.googleapis.com").unwrap()],
+            regional_hosts: vec![],
             credential: CredentialKind::Oauth2,
             token_url: Some("https://oauth2.googleapis.com/token".into()),
             forward_headers: vec!["x-goog-user-project".into()],
@@ -86,6 +100,50 @@ stop = "Ctrl+Alt+Shift+Escape"
             .map(|a| a.id.as_str())
             .collect();
         assert_eq!(names, ["mail"]);
+    }
+
+    #[test]
+    fn an_account_of_aws_has_its_hosts_in_its_region() {
+        let aws = |more: &str| format!("[accounts.cloud]\nkind = \"aws\"\n{more}");
+        let config = parsed(&aws("region = \"eu-west-1\"")).unwrap();
+        let account = &config.accounts[&"cloud".parse().unwrap()];
+        let hosts: Vec<_> = account.hosts.iter().map(HostPattern::as_str).collect();
+        assert_eq!(hosts, ["iam.amazonaws.com", "s3.eu-west-1.amazonaws.com"]);
+        let settings = |service: Option<&str>| {
+            CredentialKind::Aws(AwsSettings {
+                region: "eu-west-1".into(),
+                service: service.map(str::to_owned),
+            })
+        };
+        assert_eq!(account.credential, settings(None));
+        let own = "[accounts.store]\nhosts = [\"minio.corp.example\"]\ncredential = \"aws\"\nregion = \"eu-west-1\"\nservice = \"s3\"";
+        let config = parsed(own).unwrap();
+        let account = &config.accounts[&"store".parse().unwrap()];
+        assert_eq!(account.credential, settings(Some("s3")));
+        for (text, wanted) in [
+            (
+                aws(""),
+                "1:11: expected `region` beside credential = \"aws\", found none",
+            ),
+            (
+                aws("region = \"eu west\""),
+                "3:10: expected a region of letters, digits and '-', found “eu west”",
+            ),
+            (
+                aws("credential = \"none\"\nregion = \"a\""),
+                "4:10: expected `region` only beside credential = \"aws\"",
+            ),
+            (
+                aws("region = \"a\"\nservice = \"a b\""),
+                "4:11: expected a signing name of letters, digits and '-', found “a b”",
+            ),
+        ] {
+            assert_eq!(
+                problems(&text),
+                [format!("countersign.toml:{wanted}")],
+                "{text}"
+            );
+        }
     }
 
     #[test]
@@ -226,12 +284,12 @@ stop = "Ctrl+Alt+Shift+Escape"
                 "2:10: expected '*.' over a domain of one owner, found *.github.io: github.io is a public suffix, and everybody can have a name under it",
             ),
             (
-                "[accounts.s]\nhosts = [\"a.example\"]\ncredential = \"aws\"",
-                "3:14: expected a credential that this version supports (aws and ssh-key are not yet), found “aws”",
+                "[accounts.s]\nhosts = [\"a.example\"]\ncredential = \"ssh-key\"",
+                "3:14: expected a credential that this version supports (ssh-key is not yet), found “ssh-key”",
             ),
             (
                 "[accounts.s]\nhosts = [\"a.example\"]\ncredential = \"token\"",
-                "3:14: expected bearer, basic, header:NAME, query:NAME, oauth2 or none, found “token”",
+                "3:14: expected bearer, basic, header:NAME, query:NAME, oauth2, aws or none, found “token”",
             ),
             (
                 "[accounts.s]\nhosts = [\"a.example\"]\ncredential = \"header:Host\"",
@@ -344,7 +402,7 @@ stop = "Ctrl+Alt+Shift+Escape"
             ),
             (
                 "host = \"b.example\"",
-                "4:1: expected a key of [accounts.s] (ca, connect_to, credential, effects, environment, forward_headers, hosts, kind, plaintext, port, tags, token_url), found “host” (did you mean \"hosts\"?)",
+                "4:1: expected a key of [accounts.s] (ca, connect_to, credential, effects, environment, forward_headers, hosts, kind, plaintext, port, region, service, tags, token_url), found “host” (did you mean \"hosts\"?)",
             ),
         ];
         for (line, expected) in table {

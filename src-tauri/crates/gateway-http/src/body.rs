@@ -8,7 +8,8 @@ use crate::spool::{self, Spooled};
 use crate::wire::NoBody;
 use bytes::{Bytes, BytesMut};
 use countersign_broker::Countersigner;
-use countersign_model::{Digest, Tokens};
+use countersign_model::{Digest, HeaderField, Tokens};
+use countersign_sigv4::Decoder;
 use flate2::write::{GzDecoder, ZlibDecoder};
 use http_body::{Frame, SizeHint};
 use sha2::{Digest as _, Sha256};
@@ -46,19 +47,71 @@ pub(crate) enum Read {
     Spooled(Box<Spooled>),
 }
 
+/// Where the content of a body comes from.
+pub(crate) struct Source<'a> {
+    reader: Reader<'a>,
+    /// Where it comes in pieces: what takes it apart, and how long it is.
+    pieces: Option<(Decoder, u64)>,
+    trailers: Vec<HeaderField>,
+}
+
+impl<'a> Source<'a> {
+    pub(crate) const fn new(reader: Reader<'a>, pieces: Option<(Decoder, u64)>) -> Self {
+        Self {
+            reader,
+            pieces,
+            trailers: Vec::new(),
+        }
+    }
+
+    /// The next piece of the content; `None` at its end.
+    pub(crate) async fn chunk(&mut self, idle: Duration) -> Result<Option<Bytes>, NoBody> {
+        loop {
+            let chunk = self.reader.chunk(idle).await?;
+            let Some((decoder, _)) = &mut self.pieces else {
+                return Ok(chunk);
+            };
+            let mut content = Vec::new();
+            match chunk {
+                Some(chunk) => decoder.push(&chunk, &mut content),
+                None => {
+                    let Some((decoder, length)) = self.pieces.take() else {
+                        return Ok(None);
+                    };
+                    self.trailers = decoder.finish(length).map_err(|_| NoBody::Malformed)?;
+                    return Ok(None);
+                }
+            }
+            .map_err(|_| NoBody::Malformed)?;
+            if !content.is_empty() {
+                return Ok(Some(content.into()));
+            }
+        }
+    }
+
+    /// What the body said behind its content.
+    pub(crate) fn into_trailers(self) -> Vec<HeaderField> {
+        self.trailers
+    }
+}
+
 /// Reads a body to its end, within the limits: into memory what can be judged,
 /// onto disk what is larger.
 pub(crate) async fn read_whole<C: Countersigner>(
-    mut reader: Reader<'_>,
+    reader: &mut Source<'_>,
     head: &Head,
     run: &Run<C>,
 ) -> Result<Read, NotRead> {
     let (limits, budget) = (&run.limits, &run.budget);
     let idle = limits.idle_request;
-    let large = |reader, begun| async move {
+    async fn large<C: Countersigner>(
+        reader: &mut Source<'_>,
+        begun: Bytes,
+        run: &Run<C>,
+    ) -> Result<Read, NotRead> {
         let spooled = spool::read(reader, begun, run).await?;
         Ok(Read::Spooled(Box::new(spooled)))
-    };
+    }
     let mut held = None;
     let mut bytes = BytesMut::new();
     if let Framing::Length(length) = head.framing {
@@ -67,7 +120,7 @@ pub(crate) async fn read_whole<C: Countersigner>(
             return Err(NotRead::TooLong);
         }
         if length > limits.judged_body {
-            return large(reader, Bytes::new()).await;
+            return large(reader, Bytes::new(), run).await;
         }
         if !budget.take(length, &mut held) {
             return Err(NotRead::NoMemory);
@@ -80,7 +133,7 @@ pub(crate) async fn read_whole<C: Countersigner>(
         let length = bytes.len() + chunk.len();
         if length > limits.judged_body {
             bytes.extend_from_slice(&chunk);
-            return large(reader, bytes.freeze()).await;
+            return large(reader, bytes.freeze(), run).await;
         }
         if length > counted {
             let step = (length - counted).max(64 << 10);

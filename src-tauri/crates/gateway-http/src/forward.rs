@@ -4,7 +4,8 @@
 use crate::agent::{After, Agent};
 use crate::ask;
 use crate::assign;
-use crate::body::{self, NotRead, Progress, Read, Whole};
+use crate::aws;
+use crate::body::{self, NotRead, Progress, Read, Source, Whole};
 use crate::head::{Framing, Head};
 use crate::headers::{self, Reply};
 use crate::normalise::{self, Via};
@@ -17,7 +18,9 @@ use crate::upstream::Failed;
 use crate::websocket;
 use crate::wire::NoBody;
 use countersign_broker::{AccountView, Countersigner, Submission};
-use countersign_model::{ExactRequest, HeaderField, ReasonCode, Refusal, RequestId};
+use countersign_model::{
+    CredentialKind, ExactRequest, HeaderField, ReasonCode, Refusal, RequestId,
+};
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -90,6 +93,14 @@ async fn judge<C: Countersigner>(
     if upgrades {
         fields.extend(websocket::headers(head));
     }
+    let aws = match &account.credential {
+        CredentialKind::Aws(settings) => {
+            let claim = aws::Claim::read(head, &target, &run.placeholder)?;
+            claim.adapt(&mut fields, head, settings, &target.host);
+            Some(claim)
+        }
+        _ => None,
+    };
     let query = headers::without_credentials(target.query.as_deref(), &account);
     let needs_body = countersign_catalogue::needs_body(
         &account,
@@ -101,7 +112,8 @@ async fn judge<C: Countersigner>(
     let body = match head.framing {
         Framing::None => Body::None,
         Framing::Length(0) => Body::Whole(Whole::default()),
-        _ if needs_body => {
+        // Of AWS: what is signed is known before it is judged.
+        _ if needs_body || aws.is_some() => {
             if expects_continue {
                 agent
                     .writer()
@@ -109,11 +121,15 @@ async fn judge<C: Countersigner>(
                     .await
                     .map_err(|_| No::ours(ReasonCode::Withdrawn))?;
             }
-            match body::read_whole(agent.reader(), head, run).await {
+            let pieces = aws.as_ref().and_then(|aws| aws.decoder(&run.placeholder));
+            let mut source = Source::new(agent.reader(), pieces);
+            let body = match body::read_whole(&mut source, head, run).await {
                 Ok(Read::Whole(whole)) => Body::Whole(whole),
                 Ok(Read::Spooled(spooled)) => Body::Spooled(spooled),
                 Err(why) => return Err(not_read(why)),
-            }
+            };
+            fields.extend(source.into_trailers());
+            body
         }
         Framing::Length(length) => {
             fields.push(HeaderField {
@@ -124,6 +140,9 @@ async fn judge<C: Countersigner>(
         }
         Framing::Chunked => Body::Streamed,
     };
+    if let Some(aws) = aws {
+        aws.check(&run.placeholder, body.digest())?;
+    }
     let exact = ExactRequest {
         scheme: target.scheme,
         method: head.method.clone(),

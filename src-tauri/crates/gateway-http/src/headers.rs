@@ -2,6 +2,7 @@
 //! an allow-list: what is not named is dropped, and the agent's own credentials
 //! are dropped whoever names them.
 
+use crate::aws;
 use crate::head::Head;
 use countersign_catalogue::{Kind, VOLATILE_HEADERS};
 use countersign_model::{Account, CredentialKind, Digest, ExactRequest, Foreign, HeaderField};
@@ -114,8 +115,10 @@ pub(crate) fn forwarded(
         CredentialKind::Header(name) => Some(name.as_str()),
         _ => None,
     };
+    let of_aws = matches!(account.credential, CredentialKind::Aws(_));
     let listed = |name: &str| {
-        COMMON.binary_search(&name).is_ok()
+        (of_aws && aws::is_forwarded(name))
+            || COMMON.binary_search(&name).is_ok()
             || account.forward_headers.iter().any(|h| h == name)
             || kind.is_some_and(|kind| kind.forward_headers.contains(&name))
     };
@@ -163,9 +166,12 @@ pub(crate) fn dropped_override(head: &Head, forwarded: &[HeaderField]) -> bool {
 
 /// The query without parameters that carry a credential; the rest verbatim.
 /// Plain hosts lose only what their account names and `access_token`: a `key`
-/// there may be anything.
+/// there may be anything. What AWS takes for one is refused instead (`aws`).
 pub(crate) fn without_credentials(query: Option<&str>, account: &Account) -> Option<String> {
     let query = query?;
+    if matches!(account.credential, CredentialKind::Aws(_)) {
+        return Some(query.to_owned());
+    }
     let own = match &account.credential {
         CredentialKind::Query(name) => Some(name.as_str()),
         _ => None,

@@ -28,6 +28,8 @@
 //!   when its task is dropped.
 //! - Nothing here is unbounded: connections, heads, judged bodies, certificate
 //!   and cookie stores have limits; everything else streams with back-pressure.
+//! - **An agent signs with a placeholder.** What goes to AWS is checked to be signed
+//!   by the run's own, and leaves with a signature that was made in the vault (`aws`).
 //!
 //! A WebSocket is one request of unknown content (`websocket`). Every other
 //! `Upgrade` is `unsupported`, and an unasked 101 is a failed upstream.
@@ -37,6 +39,7 @@ mod accept;
 mod agent;
 mod ask;
 mod assign;
+mod aws;
 mod body;
 mod ca;
 mod cookies;
@@ -73,6 +76,8 @@ pub use gate::Doors;
 pub use limits::Limits;
 pub use port::{Checked, Ports, is_of_user, is_own};
 pub use run::RunGateway;
+
+pub use countersign_sigv4::Key;
 
 use countersign_broker::{Countersigner, Secret};
 use std::sync::Arc;

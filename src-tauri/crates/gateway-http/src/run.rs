@@ -8,6 +8,7 @@ use crate::upstream::Upstreams;
 use crate::{Limits, RunCa};
 use countersign_broker::{Countersigner, Secret};
 use countersign_model::RunId;
+use countersign_sigv4::Key;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
@@ -21,6 +22,9 @@ pub struct RunGateway<C: Countersigner> {
     pub run: RunId,
     /// Its certificate authority.
     pub ca: Arc<RunCa>,
+    /// The access key that the run was given in place of the user's: it opens
+    /// nothing, and what goes to AWS must be signed by it.
+    pub placeholder: Key,
     /// The broker.
     pub port: Arc<C>,
     /// What it may use.
@@ -30,6 +34,7 @@ pub struct RunGateway<C: Countersigner> {
 pub(crate) struct Run<C: Countersigner> {
     pub(crate) id: RunId,
     pub(crate) ca: Arc<RunCa>,
+    pub(crate) placeholder: Key,
     pub(crate) port: Arc<C>,
     pub(crate) limits: Limits,
     pub(crate) budget: Budget,
@@ -49,6 +54,7 @@ impl<C: Countersigner> Run<C> {
         Self {
             id: gateway.run,
             ca: gateway.ca,
+            placeholder: gateway.placeholder,
             port: gateway.port,
             budget: Budget::new(gateway.limits.buffered),
             spool: Budget::new(gateway.limits.spooled),

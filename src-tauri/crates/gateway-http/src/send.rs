@@ -59,6 +59,16 @@ impl Body {
     }
 }
 
+impl Body {
+    /// Of the bytes that were read; a body that streams has none yet.
+    pub(crate) fn digest(&self) -> Digest {
+        match self.commitment() {
+            BodyCommitment::Exact { digest, .. } => digest,
+            BodyCommitment::None | BodyCommitment::Streamed => Digest::of(b""),
+        }
+    }
+}
+
 /// Sends the request once and passes the reply on.
 pub(crate) async fn transfer<C: Countersigner>(
     run: &Run<C>,
@@ -202,7 +212,12 @@ async fn first<C: Countersigner>(
         needles = run.jars.needles(&account.id, version);
     }
     needles.extend(release.presented.needles.iter().cloned());
-    Ok((reply, up, run.needles(needles)))
+    // What is signed anew each time is not looked for again.
+    let needles = match release.presented.place {
+        Place::Headers(_) => Needles::of(&needles),
+        _ => run.needles(needles),
+    };
+    Ok((reply, up, needles))
 }
 
 fn route(judged: &Judged) -> Route {
@@ -243,14 +258,9 @@ fn outgoing(
         .map_err(|_| CANNOT)?
         .into();
     let fields = request.headers_mut();
-    let host = if exact.port == exact.scheme.default_port() {
-        exact.host.clone()
-    } else {
-        format!("{}:{}", exact.host, exact.port)
-    };
     fields.insert(
         header::HOST,
-        HeaderValue::try_from(host).map_err(|_| CANNOT)?,
+        HeaderValue::try_from(exact.authority()).map_err(|_| CANNOT)?,
     );
     for field in &exact.headers {
         let name = HeaderName::try_from(field.name.as_str()).map_err(|_| CANNOT)?;
@@ -280,7 +290,12 @@ fn outgoing(
     if let Some(cookie) = cookie {
         fields.insert(header::COOKIE, secret(cookie.as_bytes())?);
     }
-    if let Place::Header { name, value } = &presented.place {
+    let places = match &presented.place {
+        Place::Header { name, value } => vec![(name, value)],
+        Place::Headers(headers) => headers.iter().map(|(name, value)| (name, value)).collect(),
+        Place::Nowhere | Place::Query { .. } => vec![],
+    };
+    for (name, value) in places {
         fields.insert(
             HeaderName::try_from(name.as_str()).map_err(|_| CANNOT)?,
             secret(value.expose())?,

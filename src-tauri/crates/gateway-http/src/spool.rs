@@ -2,8 +2,7 @@
 //! a human is asked, and leaves from there. Its digest is known before it is
 //! shown, so that what was approved is what is sent (G3).
 
-use crate::agent::Reader;
-use crate::body::{NotRead, Progress};
+use crate::body::{NotRead, Progress, Source};
 use crate::run::Run;
 use crate::wire::NoBody;
 use bytes::Bytes;
@@ -30,7 +29,7 @@ pub(crate) struct Spooled {
 
 /// Reads the rest of a body of which `begun` was read already.
 pub(crate) async fn read<C: Countersigner>(
-    mut reader: Reader<'_>,
+    reader: &mut Source<'_>,
     begun: Bytes,
     run: &Run<C>,
 ) -> Result<Spooled, NotRead> {

@@ -6,6 +6,7 @@
 //! it, is noticed.
 
 use crate::Presented;
+use crate::aws::AccessKey;
 use crate::clock::Moment;
 use countersign_model::{Account, CredentialId, CredentialVersion};
 use std::collections::HashMap;
@@ -20,6 +21,15 @@ pub(crate) struct Cache {
     held: Mutex<Holding>,
 }
 
+/// What was read, in the shape in which it is used.
+#[derive(Clone)]
+pub(crate) enum Ready {
+    /// The same for every request.
+    Presented(Presented),
+    /// Signs each request anew.
+    Signs(AccessKey),
+}
+
 #[derive(Default)]
 struct Holding {
     /// Counts what made earlier reads untrue. What was read under an older
@@ -32,7 +42,7 @@ struct Held {
     version: u64,
     /// It was shaped by this configuration.
     account: Account,
-    presented: Presented,
+    ready: Ready,
     read: Moment,
 }
 
@@ -54,13 +64,13 @@ impl Cache {
         self.lock().generation
     }
 
-    pub(crate) fn get(&self, account: &Account, wanted: &CredentialVersion) -> Option<Presented> {
+    pub(crate) fn get(&self, account: &Account, wanted: &CredentialVersion) -> Option<Ready> {
         let held = self.lock();
         let found = held.by_credential.get(&wanted.id)?;
         let fresh = found.version == wanted.version
             && found.read.age() < self.life
             && found.account == *account;
-        fresh.then(|| found.presented.clone())
+        fresh.then(|| found.ready.clone())
     }
 
     /// Takes in what was read at `read`, unless something changed since.
@@ -69,7 +79,7 @@ impl Cache {
         generation: u64,
         account: Account,
         of: &CredentialVersion,
-        presented: Presented,
+        ready: Ready,
         read: Moment,
     ) {
         let mut held = self.lock();
@@ -77,7 +87,7 @@ impl Cache {
             let entry = Held {
                 version: of.version,
                 account,
-                presented,
+                ready,
                 read,
             };
             held.by_credential.insert(of.id.clone(), entry);

@@ -2,11 +2,12 @@
 //!
 //! A secret comes in by [`Vault::set`], lies in the keyring of the OS (or, only
 //! where the user said so, in one encrypted file), and goes out by
-//! [`Vault::present`], shaped for one request. There is no "get".
+//! [`Vault::present`], shaped for one request, or as a signature of one by
+//! [`Vault::sign`]. There is no "get".
 //!
 //! Reading order: `secret`, `error`, `vault` (what others call), `thread` (where
 //! the keyring is called), `items` (what is kept), `store` (where it is kept),
-//! `present` and `oauth` (how it is shown to a host), `cache`.
+//! `present`, `oauth` and `aws` (how it is shown to a host), `cache`.
 //!
 //! Invariants:
 //! - secrets are zeroised when dropped and do not print (guarantee G9). What
@@ -17,6 +18,7 @@
 //! - every failure is a [`VaultError`] with a truthful reason, within the
 //!   time-out, also while the keyring hangs.
 
+mod aws;
 mod cache;
 mod clock;
 mod encoding;

@@ -21,6 +21,9 @@ pub(crate) fn shape(kind: &CredentialKind, secret: &Secret) -> Result<Presented,
         CredentialKind::Header(name) => header(name, secret),
         CredentialKind::Query(name) => query(name, secret),
         CredentialKind::None => Ok(Presented::nothing()),
+        CredentialKind::Aws(_) => Err(VaultError::Internal(
+            "an access key is not shown to a host".into(),
+        )),
         CredentialKind::Oauth2 => Err(VaultError::Internal(
             "a refresh token is not shown to a host".into(),
         )),

@@ -51,6 +51,8 @@ pub enum Place {
         /// Its value.
         value: Secret,
     },
+    /// Headers of these lower-case names: a signature, and what it needs beside it.
+    Headers(Vec<(String, Secret)>),
     /// A query parameter of this name; the value is not yet percent-encoded.
     Query {
         /// Its name.

@@ -1,6 +1,7 @@
 //! What the rest of the authority calls.
 
-use crate::cache::{self, Cache};
+use crate::aws::AccessKey;
+use crate::cache::{self, Cache, Ready};
 use crate::clock::Moment;
 use crate::items::{Items, Purpose};
 use crate::oauth::Tokens;
@@ -8,7 +9,9 @@ use crate::present::shape;
 use crate::store::{EncryptedFile, Keyring};
 use crate::thread::StoreThread;
 use crate::{Presented, Secret, VaultError};
-use countersign_model::{Account, CredentialId, CredentialKind, CredentialVersion, InstallId};
+use countersign_model::{
+    Account, AwsScope, CredentialId, CredentialKind, CredentialVersion, ExactRequest, InstallId,
+};
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -219,11 +222,39 @@ impl Vault {
         if account.credential == CredentialKind::None {
             return Ok(Presented::nothing());
         }
+        match self.ready(account, of).await? {
+            Ready::Presented(presented) => Ok(presented),
+            Ready::Signs(_) => Err(VaultError::Internal(
+                "an access key is not shown to a host".into(),
+            )),
+        }
+    }
+
+    /// Signs a request with the access key of its account: the key itself stays.
+    ///
+    /// # Errors
+    /// Those of [`Vault::present`].
+    pub async fn sign(
+        &self,
+        account: &Account,
+        of: &CredentialVersion,
+        exact: &ExactRequest,
+        scope: &AwsScope,
+    ) -> Result<Presented, VaultError> {
+        match self.ready(account, of).await? {
+            Ready::Signs(key) => key.sign(exact, scope),
+            Ready::Presented(_) => Err(VaultError::Internal(
+                "the credential of the account signs nothing".into(),
+            )),
+        }
+    }
+
+    async fn ready(&self, account: &Account, of: &CredentialVersion) -> Result<Ready, VaultError> {
         if of.id != CredentialId::from(account.id.clone()) {
             return Err(VaultError::Changed);
         }
-        if let Some(presented) = self.0.cache.get(account, of) {
-            return Ok(presented);
+        if let Some(ready) = self.0.cache.get(account, of) {
+            return Ok(ready);
         }
         let mut forgotten = self.0.forgotten.subscribe();
         let epoch = *forgotten.borrow_and_update();
@@ -232,16 +263,16 @@ impl Vault {
             tokio::select! {
                 biased;
                 _ = forgotten.changed() => Err(VaultError::Forgotten),
-                presented = inner.read(account, of) => presented,
+                ready = inner.read(account, of) => ready,
             }
         });
-        let presented = reading.await.unwrap_or_else(|_| {
+        let ready = reading.await.unwrap_or_else(|_| {
             Err(VaultError::Internal(
                 "reading the credential broke off".into(),
             ))
         });
         if *self.0.forgotten.borrow() == epoch {
-            presented
+            ready
         } else {
             Err(VaultError::Forgotten)
         }
@@ -259,12 +290,12 @@ impl Vault {
 }
 
 impl Inner {
-    async fn read(&self, account: Account, of: CredentialVersion) -> Result<Presented, VaultError> {
+    async fn read(&self, account: Account, of: CredentialVersion) -> Result<Ready, VaultError> {
         let slot = Arc::clone(self.slots().entry(of.id.clone()).or_default());
         let mut slot = slot.lock().await;
         // Whoever waited for the lock finds what the one before it read.
-        if let Some(presented) = self.cache.get(&account, &of) {
-            return Ok(presented);
+        if let Some(ready) = self.cache.get(&account, &of) {
+            return Ok(ready);
         }
         if let Some((at, version, error)) = &slot.failed
             && *version == of
@@ -282,17 +313,18 @@ impl Inner {
             .inspect_err(|error| {
                 slot.failed = Some((Moment::now(), of.clone(), error.clone()));
             })?;
-        let presented = match &account.credential {
-            CredentialKind::Oauth2 => {
+        let ready = match &account.credential {
+            CredentialKind::Oauth2 => Ready::Presented(
                 slot.tokens
                     .present(&self.store, &account, &of, &secret)
-                    .await?
-            }
-            kind => shape(kind, &secret)?,
+                    .await?,
+            ),
+            CredentialKind::Aws(_) => Ready::Signs(AccessKey::parse(&secret)?),
+            kind => Ready::Presented(shape(kind, &secret)?),
         };
         self.cache
-            .put(generation, account, &of, presented.clone(), read);
-        Ok(presented)
+            .put(generation, account, &of, ready.clone(), read);
+        Ok(ready)
     }
 
     /// What is known of a credential is no longer true.

@@ -241,7 +241,7 @@ fn what_is_read_while_a_credential_changes_is_not_taken_in() {
         generation,
         bearer.clone(),
         &of,
-        Presented::nothing(),
+        Ready::Presented(Presented::nothing()),
         Moment::now(),
     );
     assert!(cache.get(&bearer, &of).is_none());
@@ -249,7 +249,7 @@ fn what_is_read_while_a_credential_changes_is_not_taken_in() {
         cache.generation(),
         bearer.clone(),
         &of,
-        Presented::nothing(),
+        Ready::Presented(Presented::nothing()),
         Moment::now(),
     );
     assert!(cache.get(&bearer, &of).is_some());

@@ -7,7 +7,7 @@ use super::message::{Order, View, Wish};
 use super::process::SUBCOMMAND;
 use countersign_broker::{Broker, Countersigner as _};
 use countersign_containment::inherit_nothing;
-use countersign_gateway_http::{CaParts, Checked, RunCa};
+use countersign_gateway_http::{CaParts, Checked, Key, RunCa};
 use countersign_model::{RunFacts, RunId};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -38,6 +38,7 @@ const MOST_WISHES: usize = 256;
 pub(crate) struct Parts {
     pub(crate) broker: Broker,
     pub(crate) ca: RunCa,
+    pub(crate) placeholder: Key,
     /// The run's socket.
     pub(crate) socket: UnixListener,
     /// The run's ports, when they come.
@@ -52,6 +53,7 @@ pub(crate) struct Apart {
     broker: Broker,
     ca: CaParts,
     ca_key: OwnedFd,
+    placeholder: Key,
     socket: UnixListener,
     to_come: Option<oneshot::Receiver<Checked>>,
     ports: Vec<OwnedFd>,
@@ -75,6 +77,7 @@ impl Apart {
             broker: parts.broker,
             ca,
             ca_key: datagram::file(key.expose())?,
+            placeholder: parts.placeholder,
             socket: parts.socket,
             to_come: Some(parts.ports),
             ports: Vec::new(),
@@ -243,6 +246,10 @@ impl Apart {
         let begin = Order::Begin {
             facts: Box::new(facts.clone()),
             ca: self.ca.clone(),
+            placeholder: (
+                self.placeholder.id().to_owned(),
+                String::from_utf8_lossy(self.placeholder.expose()).into_owned(),
+            ),
             accounts: self.accounts(&facts.run),
         };
         let mut carry = vec![self.socket.as_fd(), self.ca_key.as_fd()];

@@ -53,6 +53,8 @@ pub(super) enum Order {
     Begin {
         facts: Box<RunFacts>,
         ca: CaParts,
+        /// Id and secret of the run's access key, which opens nothing.
+        placeholder: (String, String),
         accounts: Vec<View>,
     },
     /// The run's ports; it carries them.
@@ -111,7 +113,7 @@ impl From<View> for AccountView {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Shape {
     place: PlaceName,
-    /// Of the value in its place, if there is one; and of what must not come back.
+    /// Of the values in their places, if there are any; and of what must not come back.
     lengths: Vec<usize>,
 }
 
@@ -119,20 +121,29 @@ pub(super) struct Shape {
 enum PlaceName {
     Nowhere,
     Header(String),
+    Headers(Vec<String>),
     Query(String),
 }
 
 impl Shape {
     /// Takes apart what is to be sent.
     pub(super) fn of(presented: &Presented) -> (Self, Zeroizing<Vec<u8>>) {
-        let (place, value) = match &presented.place {
-            Place::Nowhere => (PlaceName::Nowhere, None),
-            Place::Header { name, value } => (PlaceName::Header(name.clone()), Some(value)),
-            Place::Query { name, value } => (PlaceName::Query(name.clone()), Some(value)),
+        let (place, values) = match &presented.place {
+            Place::Nowhere => (PlaceName::Nowhere, vec![]),
+            Place::Header { name, value } => (PlaceName::Header(name.clone()), vec![value]),
+            Place::Headers(headers) => {
+                let (names, values): (Vec<_>, _) = headers.iter().map(|(n, v)| (n, v)).unzip();
+                (
+                    PlaceName::Headers(names.into_iter().cloned().collect()),
+                    values,
+                )
+            }
+            Place::Query { name, value } => (PlaceName::Query(name.clone()), vec![value]),
         };
         let secrets = || {
-            value
-                .into_iter()
+            values
+                .iter()
+                .copied()
                 .chain(&presented.needles)
                 .map(Secret::expose)
         };
@@ -159,6 +170,10 @@ impl Shape {
                 name,
                 value: secrets.next()?,
             },
+            PlaceName::Headers(names) => {
+                let pairs = names.into_iter().map(|name| Some((name, secrets.next()?)));
+                Place::Headers(pairs.collect::<Option<_>>()?)
+            }
             PlaceName::Query(name) => Place::Query {
                 name,
                 value: secrets.next()?,

@@ -4,7 +4,7 @@ use super::client::{Client, Lane, use_lane};
 use super::message::Order;
 use super::{datagram, filter};
 use countersign_broker::Secret;
-use countersign_gateway_http::{Checked, Doors, Gateway, Limits, RunCa, RunGateway};
+use countersign_gateway_http::{Checked, Doors, Gateway, Key, Limits, RunCa, RunGateway};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::thread;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
+use zeroize::Zeroizing;
 
 /// The first argument by which this program knows that it is a run's gateway.
 pub(crate) const SUBCOMMAND: &str = "gateway-of-a-run";
@@ -47,6 +48,7 @@ fn serve() -> io::Result<()> {
         Order::Begin {
             facts,
             ca,
+            placeholder: (id, secret),
             accounts,
         },
         carried,
@@ -75,9 +77,11 @@ fn serve() -> io::Result<()> {
     let run = client.run_id().clone();
     let client = Arc::new(client);
     let (to, ports) = oneshot::channel();
+    let placeholder = Key::new(&id, Zeroizing::new(secret.into_bytes()));
     let gateway = RunGateway {
         run,
         ca: Arc::new(ca),
+        placeholder: placeholder.ok_or(io::ErrorKind::InvalidData)?,
         port: Arc::clone(&client),
         limits: Limits::default(),
     };
@@ -120,7 +124,7 @@ fn key(file: OwnedFd) -> io::Result<Secret> {
     let length = usize::try_from(file.metadata()?.len())
         .unwrap_or(0)
         .min(4096);
-    let mut key = zeroize::Zeroizing::new(vec![0; length]);
+    let mut key = Zeroizing::new(vec![0; length]);
     file.read_exact_at(&mut key, 0)?;
     Ok(Secret::from_zeroizing(key))
 }

@@ -40,7 +40,7 @@ pub(crate) fn agent(what: Agent, json: bool) -> Result<(), Failure> {
 
 pub(crate) fn account(what: Account, json: bool) -> Result<(), Failure> {
     match what {
-        Account::Add(new) => add_account(new, json),
+        Account::Add(new) => add_account(*new, json),
         Account::Remove { name } => change(json, |text| edit::remove_account(text, &name)),
         Account::List => {
             let checked = on_disk()?;
@@ -69,6 +69,8 @@ fn add_account(new: AddAccount, json: bool) -> Result<(), Failure> {
         hosts,
         environment,
         credential,
+        region,
+        service,
         connect_to,
         ca,
         agents,
@@ -78,6 +80,8 @@ fn add_account(new: AddAccount, json: bool) -> Result<(), Failure> {
         hosts,
         environment,
         credential,
+        region,
+        service,
         connect_to,
         ca,
     };

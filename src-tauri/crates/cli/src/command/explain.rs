@@ -94,11 +94,8 @@ fn account_for(host: &str) -> Result<Account, Failure> {
     if let Some(account) = configured {
         return Ok((*account).clone());
     }
-    let kind = countersign_catalogue::kinds().iter().find(|k| {
-        k.hosts
-            .iter()
-            .any(|h| HostPattern::new(h).is_ok_and(|p| p.matches(host)))
-    });
+    let mut kinds = countersign_catalogue::kinds().iter();
+    let kind = kinds.find(|kind| kind.has_host(host));
     let pattern = HostPattern::new(host).map_err(|e| Failure::usage(e.to_string()))?;
     Ok(Account {
         id: "explained"

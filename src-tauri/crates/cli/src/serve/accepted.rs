@@ -252,6 +252,7 @@ pub(crate) fn kind_defaults(name: &str) -> Option<KindDefaults> {
             .iter()
             .filter_map(|h| HostPattern::new(h).ok())
             .collect(),
+        regional_hosts: kind.regional_hosts.iter().map(|&h| h.to_owned()).collect(),
         credential: kind.credential.kind(),
         token_url: kind.token_url.map(str::to_owned),
         forward_headers: kind.forward_headers.iter().map(|&h| h.to_owned()).collect(),

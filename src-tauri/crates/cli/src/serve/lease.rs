@@ -6,7 +6,7 @@ use super::control::failed;
 use super::folders::Taken;
 use super::life::{End, Life};
 use super::passages::Passages;
-use super::serving::{Serves, Serving};
+use super::serving::{Own, Serves, Serving};
 use super::{Authority, placeholders, wire};
 use crate::exit;
 use crate::home::make_private;
@@ -166,13 +166,16 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
     };
     let ca = RunCa::for_accounts(&accounts).map_err(|e| ended(&e))?;
     let ca_pem = ca.cert_pem().to_owned();
+    let placeholder = placeholders::access_key().map_err(|e| ended(&e))?;
+    let variables = placeholders::variables(&accounts, &placeholder);
+    let own = Own { ca, placeholder };
     let mut loopback = None;
     let mut ports = None;
     let serves = match door {
         None => {
             let (sender, to_come) = oneshot::channel();
             ports = Some(sender);
-            Serves::run(authority, run.facts.contained, http, ca, listener, to_come)
+            Serves::run(authority, run.facts.contained, http, own, listener, to_come)
         }
         Some(door) => {
             std::fs::write(&ca_file, &ca_pem).map_err(|e| ended(&e))?;
@@ -183,7 +186,7 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
             });
             let (token, uid) = (Secret::new(door.token.into_bytes()), nix::unistd::getuid());
             Ports::of_user(door.listener, uid.as_raw())
-                .map(|ports| Serves::loopback(http, ca, ports, token))
+                .map(|ports| Serves::loopback(http, own, ports, token))
         }
     };
     let serves = serves.map_err(|e| ended(&e))?;
@@ -196,7 +199,7 @@ async fn begin(authority: &Arc<Authority>, wanted: Wanted) -> Result<Begun, (u8,
         shown: run.facts.ports.clone(),
         not_shown,
         host_ports: run.facts.host_ports.clone(),
-        placeholders: placeholders::variables(&accounts),
+        placeholders: variables,
         placeholder_files: placeholders::files(&accounts),
         without_credential: accounts
             .iter()

@@ -4,7 +4,7 @@ use super::Authority;
 #[cfg(target_os = "linux")]
 use crate::apart::{self, Apart};
 use countersign_broker::{Broker, Secret};
-use countersign_gateway_http::{Checked, Doors, Gateway, Limits, Ports, RunCa, RunGateway};
+use countersign_gateway_http::{Checked, Doors, Gateway, Key, Limits, Ports, RunCa, RunGateway};
 use countersign_model::{RunFacts, RunId};
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -31,17 +31,35 @@ pub(super) enum Serves {
     Loopback(Here, Ports, Secret),
 }
 
+/// What is a run's own, and of those that it goes on as.
+pub(super) struct Own {
+    /// Its certificate authority.
+    pub(super) ca: RunCa,
+    /// Its access key in place of the user's.
+    pub(super) placeholder: Key,
+}
+
 /// A gateway in this process, for one run after the other.
 pub(super) struct Here {
     http: Gateway,
     ca: Arc<RunCa>,
+    placeholder: Key,
 }
 
 impl Here {
+    fn new(http: Gateway, own: Own) -> Self {
+        Self {
+            http,
+            ca: Arc::new(own.ca),
+            placeholder: own.placeholder,
+        }
+    }
+
     fn gateway(&self, run: RunId, broker: Broker) -> RunGateway<Broker> {
         RunGateway {
             run,
             ca: Arc::clone(&self.ca),
+            placeholder: self.placeholder.clone(),
             port: Arc::new(broker),
             limits: Limits::default(),
         }
@@ -57,7 +75,7 @@ impl Serves {
         authority: &Authority,
         contained: bool,
         http: Gateway,
-        ca: RunCa,
+        own: Own,
         socket: UnixListener,
         ports: oneshot::Receiver<Checked>,
     ) -> io::Result<Self> {
@@ -66,7 +84,8 @@ impl Serves {
             let lanes = authority.lanes.all()?;
             let parts = apart::Parts {
                 broker: authority.broker.clone(),
-                ca,
+                ca: own.ca,
+                placeholder: own.placeholder,
                 socket,
                 ports,
                 lanes,
@@ -75,15 +94,13 @@ impl Serves {
         }
         #[cfg(not(target_os = "linux"))]
         let _ = (authority, contained);
-        let ca = Arc::new(ca);
         let doors = Box::new(Doors::new(socket, ports)?);
-        Ok(Self::Here(Here { http, ca }, doors))
+        Ok(Self::Here(Here::new(http, own), doors))
     }
 
     /// What serves an agent that nobody launched.
-    pub(super) fn loopback(http: Gateway, ca: RunCa, ports: Ports, token: Secret) -> Self {
-        let ca = Arc::new(ca);
-        Self::Loopback(Here { http, ca }, ports, token)
+    pub(super) fn loopback(http: Gateway, own: Own, ports: Ports, token: Secret) -> Self {
+        Self::Loopback(Here::new(http, own), ports, token)
     }
 
     /// Serves until the run has ended; `None` where no other can follow.

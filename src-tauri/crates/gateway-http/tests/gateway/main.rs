@@ -12,6 +12,7 @@
     reason = "tests have no readers outside"
 )]
 
+mod aws;
 mod client;
 mod fake;
 mod http2;

@@ -2,7 +2,7 @@
 
 use crate::fake::Plan;
 use crate::upstream::{ok, says};
-use crate::world::{HOST, World, limits, random_text, until};
+use crate::world::{HOST, World, limits, placeholder, random_text, until};
 use countersign_broker::Secret;
 use countersign_gateway_http::{Gateway, Ports, RunCa, RunGateway};
 use countersign_model::RunId;
@@ -37,6 +37,7 @@ impl Loopback {
         let run = RunGateway {
             run: RunId::from_random([2; 8]),
             ca: Arc::new(run_ca),
+            placeholder: placeholder(),
             port: Arc::clone(&world.fake),
             limits: limits(),
         };

@@ -6,7 +6,7 @@ use crate::upstream::Upstream;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_broker::{AccountView, Place, Presented, Secret};
-use countersign_gateway_http::{Checked, Doors, Gateway, Limits, RunCa, RunGateway};
+use countersign_gateway_http::{Checked, Doors, Gateway, Key, Limits, RunCa, RunGateway};
 use countersign_model::{
     Account, CredentialKind, CredentialVersion, Environment, HostPattern, Provider, RunId, Settled,
 };
@@ -68,6 +68,12 @@ pub fn account(name: &str, provider: &str, hosts: &[&str], credential: Credentia
         forward_headers: vec![],
         token_url: None,
     }
+}
+
+/// The access key of the run.
+pub fn placeholder() -> Key {
+    let secret = b"countersign-placeholder-of-a-test".to_vec();
+    Key::new("COUNTERSIGNTEST", secret.into()).unwrap()
 }
 
 /// Limits short enough for tests.
@@ -153,6 +159,7 @@ impl World {
         let run = RunGateway {
             run: RunId::from_random([1; 8]),
             ca: Arc::new(ca),
+            placeholder: placeholder(),
             port: Arc::clone(&fake),
             limits,
         };

@@ -166,7 +166,19 @@ impl Upstream {
         host: &str,
         answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let (ca_pem, config) = certificates(host).map_err(io::Error::other)?;
+        Self::start_for(&[host], answer)
+    }
+
+    /// Serves these host names, of which the first is [`Upstream::host`].
+    ///
+    /// # Errors
+    /// When no certificate can be made or no port had.
+    pub fn start_for(
+        hosts: &[&str],
+        answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let host = *hosts.first().ok_or(io::ErrorKind::InvalidInput)?;
+        let (ca_pem, config) = certificates(hosts).map_err(io::Error::other)?;
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -376,8 +388,11 @@ impl Body for Sent {
     }
 }
 
-/// A CA and a certificate of it for the host, made anew for each upstream.
-fn certificates(host: &str) -> Result<(String, Arc<ServerConfig>), Box<dyn Error + Send + Sync>> {
+/// A CA and a certificate of it for the hosts, made anew for each upstream.
+fn certificates(
+    hosts: &[&str],
+) -> Result<(String, Arc<ServerConfig>), Box<dyn Error + Send + Sync>> {
+    let host = hosts.first().copied().unwrap_or_default();
     let ca_key = KeyPair::generate()?;
     let mut ca = CertificateParams::new(Vec::new())?;
     ca.distinguished_name
@@ -387,7 +402,7 @@ fn certificates(host: &str) -> Result<(String, Arc<ServerConfig>), Box<dyn Error
     let ca_pem = ca.self_signed(&ca_key)?.pem();
     let issuer = Issuer::new(ca, ca_key);
     let key = KeyPair::generate()?;
-    let mut leaf = CertificateParams::new(vec![host.to_owned()])?;
+    let mut leaf = CertificateParams::new(hosts.iter().map(|&h| h.to_owned()).collect::<Vec<_>>())?;
     leaf.distinguished_name.push(DnType::CommonName, host);
     leaf.use_authority_key_identifier_extension = true;
     let certificate = leaf.signed_by(&key, &issuer)?;
