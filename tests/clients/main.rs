@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on has failed
 
+mod aws;
 mod git;
 mod packages;
 mod tools;

@@ -18,6 +18,36 @@ pub(crate) fn copy_node_modules(scene: &Scene) {
     lay(scene, &from, Path::new("node_modules"));
 }
 
+/// Where `cargo xtask setup` has installed the clients from PyPI.
+pub(crate) fn python() -> PathBuf {
+    let target = programs::folder().unwrap();
+    let folder = target.parent().unwrap().join("tools/clients/python");
+    assert!(
+        folder.is_dir(),
+        "{} is missing: cargo xtask setup installs it",
+        folder.display()
+    );
+    folder
+}
+
+/// AWS's client for Python, in the folder `python` of the working folder.
+pub(crate) fn copy_boto3(scene: &Scene) {
+    let packages = std::fs::read_dir(python().join("lib")).unwrap();
+    let version = packages.map(|entry| entry.unwrap().path()).next().unwrap();
+    for package in [
+        "boto3",
+        "botocore",
+        "dateutil",
+        "jmespath",
+        "s3transfer",
+        "six.py",
+        "urllib3",
+    ] {
+        let from = version.join("site-packages").join(package);
+        lay(scene, &from, &Path::new("python").join(package));
+    }
+}
+
 /// The cargo that builds this test, and what it starts to learn of its target.
 pub(crate) fn cargo(scene: &Scene) -> PathBuf {
     let cargo = env!("CARGO");

@@ -1,0 +1,287 @@
+//! AWS's own clients, with nothing but the placeholders of their run, before a
+//! stand-in of AWS that knows one key and checks each signature by it.
+//!
+//! The stand-in is `moto`, which computes signatures with AWS's own library, so
+//! that nothing of ours says whether ours are right.
+
+use super::{done, ended, tools, write};
+use countersign_testkit::Scene;
+use countersign_testkit::upstream::{Reply, Seen, Upstream};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const S3: &str = "s3.eu-west-1.amazonaws.com";
+const HOSTS: [&str; 4] = [
+    S3,
+    "sts.eu-west-1.amazonaws.com",
+    "dynamodb.eu-west-1.amazonaws.com",
+    "sqs.eu-west-1.amazonaws.com",
+];
+
+/// Starts a stand-in that takes three requests from anybody: to make a user who may
+/// do everything, and a key of theirs.
+const SERVE: &str = r#"
+import json, os, socket, sys, threading
+os.environ.update(INITIAL_NO_AUTH_ACTION_COUNT='3', MOTO_S3_CUSTOM_ENDPOINTS='')
+import boto3
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+server = make_server('127.0.0.1', 0, DomainDispatcherApplication(create_backend_app), threaded=True)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+iam = boto3.client('iam', endpoint_url=f'http://127.0.0.1:{server.port}', region_name='us-east-1',
+                   aws_access_key_id='nobody', aws_secret_access_key='nobody')
+iam.create_user(UserName='stand-in')
+everything = {'Version': '2012-10-17', 'Statement': [{'Effect': 'Allow', 'Action': '*', 'Resource': '*'}]}
+iam.put_user_policy(UserName='stand-in', PolicyName='all', PolicyDocument=json.dumps(everything))
+key = iam.create_access_key(UserName='stand-in')['AccessKey']
+print(server.port, key['AccessKeyId'] + ':' + key['SecretAccessKey'], flush=True)
+sys.stdin.read()
+"#;
+
+/// The stand-in, behind TLS.
+struct Cloud {
+    process: Child,
+    key: String,
+    upstream: Upstream,
+}
+
+impl Cloud {
+    fn start() -> Self {
+        let mut process = Command::new(tools::python().join("bin/python3"))
+            .args(["-c", SERVE])
+            .env_remove("HTTP_PROXY")
+            .env_remove("http_proxy")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut said = BufReader::new(process.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
+        let (port, key) = line.trim().split_once(' ').unwrap();
+        let port: u16 = port.parse().unwrap();
+        let upstream = Upstream::start_for(&HOSTS, move |seen| passed_on(port, seen)).unwrap();
+        Self {
+            process,
+            key: key.to_owned(),
+            upstream,
+        }
+    }
+    fn secret(&self) -> &str {
+        self.key.split_once(':').unwrap().1
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        let _ended_already = self.process.kill();
+        let _ended = self.process.wait();
+    }
+}
+
+/// What the stand-in says to exactly this request.
+fn passed_on(port: u16, seen: &Seen) -> Reply {
+    let mut head = format!("{} {} HTTP/1.1\r\n", seen.method, seen.target).into_bytes();
+    for (name, value) in &seen.headers {
+        head.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
+    }
+    head.extend_from_slice(b"connection: close\r\n\r\n");
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    stream.write_all(&head).unwrap();
+    stream.write_all(&seen.body).unwrap();
+    let mut whole = Vec::new();
+    stream.read_to_end(&mut whole).unwrap();
+    let end = whole.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8_lossy(&whole[..end]).into_owned();
+    let mut lines = head.lines();
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap();
+    let mut reply = Reply::status(status.parse().unwrap());
+    for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
+        let framing = ["connection", "transfer-encoding"];
+        if !framing.contains(&name.to_ascii_lowercase().as_str()) {
+            reply = reply.with(&name.to_ascii_lowercase(), value);
+        }
+    }
+    reply.body = whole[end + 4..].to_vec();
+    reply
+}
+
+/// What asks about everything that is not alone would be in the way here.
+const RULE: &str = r#"permit (principal, action, resource == Account::"cloud");"#;
+
+/// A scene whose agent has an account at the stand-in.
+fn scene(cloud: &Cloud) -> Scene {
+    let mut scene = Scene::start(1).unwrap();
+    let settings = "kind = \"aws\"\nregion = \"eu-west-1\"";
+    let account = scene.account("cloud", settings, &cloud.upstream).unwrap();
+    let text = scene.read_config().unwrap();
+    let text = text.replace("[\"mail\"]", "[\"mail\", \"cloud\"]") + &account;
+    let rule = scene.config().join("policies/cloud-alone.cedar");
+    scene.desktop.person().write(&rule, RULE).unwrap();
+    scene.accept(&text).unwrap();
+    scene.set_credential("cloud", &cloud.key).unwrap();
+    tools::copy_boto3(&scene);
+    scene
+}
+
+const BOTO3: &str = r"
+import hashlib, io, json, os, urllib.error, urllib.request
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.parsers import ResponseParserError
+
+s3 = boto3.client('s3')
+where = {'LocationConstraint': 'eu-west-1'}
+s3.create_bucket(Bucket='things', CreateBucketConfiguration=where)
+def same(key, content):
+    got = s3.get_object(Bucket='things', Key=key)['Body'].read()
+    return hashlib.sha256(got).digest() == hashlib.sha256(content).digest()
+
+# What a path may hold.
+for key in ['plain', 'a b+c(d)/é~*!', 'a//b', '%41=&?#']:
+    s3.put_object(Bucket='things', Key=key, Body=key.encode(), Metadata={'purpose': 'test  me'})
+    print('object', same(key, key.encode()))
+listed = s3.list_objects_v2(Bucket='things', Prefix='a', Delimiter='/', MaxKeys=7)
+print('listed', listed['KeyCount'])
+
+# In pieces, with a checksum behind them.
+class Stream(io.BytesIO):
+    pass
+large = os.urandom(9 << 20)
+s3.put_object(Bucket='things', Key='streamed', Body=Stream(large))
+print('streamed', same('streamed', large))
+unsigned = boto3.client('s3', config=Config(s3={'payload_signing_enabled': False}))
+unsigned.put_object(Bucket='things', Key='unsigned', Body=b'not signed')
+print('unsigned', same('unsigned', b'not signed'))
+
+# In several uploads, and in several downloads.
+parts = TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
+s3.upload_fileobj(io.BytesIO(large), 'things', 'parts', Config=parts)
+s3.download_file('things', 'parts', 'downloaded', Config=parts)
+print('parts', open('downloaded', 'rb').read() == large)
+s3.delete_objects(Bucket='things', Delete={'Objects': [{'Key': 'plain'}, {'Key': 'unsigned'}]})
+print('deleted', s3.list_objects_v2(Bucket='things')['KeyCount'])
+
+print('identity', boto3.client('sts').get_caller_identity()['Arn'])
+table = boto3.client('dynamodb')
+table.create_table(TableName='t', BillingMode='PAY_PER_REQUEST', KeySchema=[{'AttributeName': 'k', 'KeyType': 'HASH'}],
+                   AttributeDefinitions=[{'AttributeName': 'k', 'AttributeType': 'S'}])
+table.put_item(TableName='t', Item={'k': {'S': 'ü'}})
+print('item', table.get_item(TableName='t', Key={'k': {'S': 'ü'}})['Item'])
+print('queue', boto3.client('sqs').create_queue(QueueName='q')['QueueUrl'].endswith('/q'))
+
+def refused(do):
+    try:
+        do()
+    except ResponseParserError as e:
+        # It looks for AWS's own errors, and shows what it found instead.
+        return e
+    except urllib.error.HTTPError as e:
+        return json.load(e)['detail']
+url = s3.generate_presigned_url('get_object', Params={'Bucket': 'things', 'Key': 'streamed'})
+print('presigned', refused(lambda: urllib.request.urlopen(url)))
+other = boto3.client('sts', aws_access_key_id='ANOTHERKEY', aws_secret_access_key='found-somewhere')
+print('other', refused(other.get_caller_identity))
+print('environment', dict(os.environ))
+";
+
+#[test]
+fn boto3_works_with_placeholders_and_every_signature_that_arrives_is_right() {
+    let cloud = Cloud::start();
+    let scene = scene(&cloud);
+    write(&scene, "client.py", BOTO3);
+    let told = done(&scene, "PYTHONPATH=python /usr/bin/python3 client.py");
+    for line in [
+        "listed 2",
+        "streamed True",
+        "unsigned True",
+        "parts True",
+        "deleted 5",
+        "identity arn:aws:iam::123456789012:user/stand-in",
+        "item {'k': {'S': 'ü'}}",
+        "queue True",
+    ] {
+        assert!(told.lines().any(|l| l == line), "{line}: {told}");
+    }
+    assert_eq!(told.matches("object True").count(), 4, "{told}");
+    assert!(
+        told.contains("presigned Presigned URLs are not supported here"),
+        "{told}"
+    );
+    assert!(
+        told.contains("'AWS_SECRET_ACCESS_KEY': 'countersign-placeholder-"),
+        "{told}"
+    );
+    assert!(!told.contains(cloud.secret()), "{told}");
+    let seen = cloud.upstream.seen();
+    assert!(seen.len() > 20);
+    for request in &seen {
+        let text = format!("{:?}", request.headers);
+        assert!(!text.contains("COUNTERSIGN"), "{text}");
+        assert!(
+            request.status < 300,
+            "{} {}",
+            request.target,
+            request.status
+        );
+        // Of S3, that the body is signed too.
+        if request.header("host") == Some(S3) {
+            let digest = countersign_model::Digest::of(&request.body).to_string();
+            assert_eq!(
+                request.header("x-amz-content-sha256"),
+                Some(digest.as_str())
+            );
+        }
+    }
+}
+
+/// So that the stand-in is known to tell a wrong signature from a right one.
+#[test]
+fn a_credential_that_is_not_the_services_is_not_taken_by_it() {
+    let cloud = Cloud::start();
+    let mut scene = scene(&cloud);
+    let (id, _) = cloud.key.split_once(':').unwrap();
+    let wrong = format!("{id}:plainly-not-the-right-one");
+    scene.set_credential("cloud", &wrong).unwrap();
+    let script = "PYTHONPATH=python /usr/bin/python3 -c \"
+import boto3
+try: print(boto3.client('sts').get_caller_identity())
+except Exception as e: print('refused', e)\"";
+    let told = done(&scene, script);
+    assert!(told.contains("refused"), "{told}");
+    let seen = cloud.upstream.seen();
+    assert!(seen.iter().all(|s| s.status == 403) && !seen.is_empty());
+}
+
+const NODE: &str = r"
+import { STSClient, GetCallerIdentityCommand } from '@aws-sdk/client-sts';
+console.log((await new STSClient({ maxAttempts: 1 }).send(new GetCallerIdentityCommand({}))).Arn);
+";
+
+#[test]
+fn the_sdk_for_javascript_works_with_placeholders_and_is_asked_about() {
+    let cloud = Cloud::start();
+    let mut scene = scene(&cloud);
+    // Without the rule.
+    std::fs::remove_file(scene.config().join("policies/cloud-alone.cedar")).unwrap();
+    let text = scene.read_config().unwrap();
+    scene.accept(&text).unwrap();
+    write(&scene, "client.mjs", NODE);
+    tools::copy_node_modules(&scene);
+    let from = scene.authority.screen().len();
+    let agent = scene.run(&["node", "client.mjs"]).unwrap();
+    let asked = scene.authority.approve(from).unwrap();
+    assert!(asked.contains("sts.eu-west-1.amazonaws.com"), "{asked}");
+    let told = ended(agent);
+    assert!(
+        told.contains("arn:aws:iam::123456789012:user/stand-in"),
+        "{told}"
+    );
+}
