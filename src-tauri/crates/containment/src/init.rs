@@ -9,7 +9,7 @@ use crate::control::{Order, Report, Start};
 use crate::fence;
 use crate::filter::INITS_NUMBERS;
 use crate::layout::OWN;
-use crate::session::{enter, harden_self, lead};
+use crate::session::{SessionsTurn, enter, harden_self, lead};
 use crate::sockets;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, OwnedFd};
@@ -83,6 +83,14 @@ fn begin_and_wait() -> io::Result<ExitCode> {
                 obey(&orders, agent);
             }
         })?;
+    let (begun, began) = mpsc::channel();
+    std::thread::Builder::new()
+        .name("yields".into())
+        .spawn(move || {
+            if let Some(turn) = began.recv().ok().and_then(SessionsTurn::of) {
+                turn.goes_last();
+            }
+        })?;
     // Every thread of ours has begun.
     use_up_numbers()?;
     let agent = match begin(descriptors) {
@@ -94,8 +102,9 @@ fn begin_and_wait() -> io::Result<ExitCode> {
     };
     Report::Running.send(control.as_fd())?;
 
-    // The thread waits for it.
+    // The threads wait for it.
     let _ = tell.send(agent);
+    let _ = begun.send(Some(agent));
     reap(&control, agent)
 }
 

@@ -134,7 +134,7 @@ pub use running::Running;
 #[cfg(unix)]
 pub use session::harden_self;
 #[cfg(target_os = "linux")]
-pub use session::inherit_nothing;
+pub use session::{SessionsTurn, inherit_nothing, never_preempt};
 #[cfg(unix)]
 pub use settle::{Change, LeftBehind, settle};
 #[cfg(target_os = "linux")]

@@ -34,6 +34,7 @@ pub(crate) fn lead(command: &mut Command, terminal: bool, limits: Option<Limits>
             rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
         }
         if let Some(limits) = limits {
+            yield_to_others();
             lower(Resource::Nproc, limits.processes)?;
             lower(Resource::Data, limits.memory_bytes)?;
             lower(Resource::Nofile, limits.open_files)?;
@@ -192,6 +193,76 @@ pub(crate) fn memory_file(content: &[u8]) -> io::Result<OwnedFd> {
     file.write_all(content)?;
     file.rewind()?;
     Ok(file.into())
+}
+
+/// This process, and all that it will start, takes what others leave of the
+/// processors: so that the human's programs, and the stop, need not wait behind a
+/// run that is busy. Nothing depends on it, so what the kernel refuses is left.
+/// Source: `setpriority(2)`.
+fn yield_to_others() {
+    /// Of two that are always busy, the one with this gets a quarter.
+    const NICE: i32 = 5;
+    let _ = rustix::process::setpriority_process(None, NICE);
+    #[cfg(target_os = "linux")]
+    never_preempt();
+}
+
+/// Where the kernel shares the processors out by session, no process's own niceness
+/// counts beside other sessions, but the session's: this is its file.
+/// Source: sched(7), "The autogroup feature".
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+pub struct SessionsTurn(std::fs::File);
+
+#[cfg(target_os = "linux")]
+impl SessionsTurn {
+    /// Of two that are always busy, the one with this gets a tenth.
+    const NICE: &[u8] = b"10";
+    /// The kernel takes one change in a tenth of a second, from all of its users.
+    const TRIES: u32 = 50;
+    const APART: std::time::Duration = std::time::Duration::from_millis(100);
+
+    /// That of the session of `process`, or of this one's. `None` where there is no
+    /// such thing, or it is not this user's.
+    #[must_use]
+    pub fn of(process: Option<rustix::process::Pid>) -> Option<Self> {
+        let whose = process.map_or_else(|| "self".into(), |pid| pid.as_raw_pid().to_string());
+        let mut options = std::fs::File::options();
+        let file = options.write(true).open(format!("/proc/{whose}/autogroup"));
+        file.ok().map(Self)
+    }
+
+    /// It goes after others. Waits for up to five seconds while the kernel takes
+    /// other changes.
+    pub fn goes_last(mut self) {
+        use std::io::Write as _;
+        for _ in 0..Self::TRIES {
+            match self.0.write(Self::NICE) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    std::thread::sleep(Self::APART);
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+/// This thread, and all that it will start, runs as often as others do, but never
+/// takes the processor from one that runs, for having been woken (`SCHED_BATCH`).
+/// Who wakes many, to stop them, is not held up by each. Source: sched(7).
+#[cfg(target_os = "linux")]
+pub fn never_preempt() {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    #[allow(unsafe_code, reason = "neither std, nix nor rustix has it")]
+    // SAFETY: the call reads one structure of ours and changes this thread alone.
+    unsafe {
+        libc::syscall(
+            libc::SYS_sched_setscheduler,
+            0,
+            libc::SCHED_BATCH,
+            &raw const parameters,
+        );
+    }
 }
 
 fn lower(resource: Resource, to: u64) -> io::Result<()> {

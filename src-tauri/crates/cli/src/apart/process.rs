@@ -4,6 +4,7 @@ use super::client::{Client, Lane, use_lane};
 use super::message::Order;
 use super::{datagram, filter};
 use countersign_broker::Secret;
+use countersign_containment::{SessionsTurn, never_preempt};
 use countersign_gateway_http::{Checked, Doors, Gateway, Key, Limits, RunCa, RunGateway};
 use std::fs::File;
 use std::io;
@@ -40,8 +41,11 @@ fn serve() -> io::Result<()> {
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     // A session of its own: no key at the authority's terminal ends it, and where the
     // kernel shares the processors out by session, its work does not count as the
-    // authority's. Source: sched(7), "The autogroup feature".
+    // authority's. It goes after that: the stop must not wait for it.
     rustix::process::setsid()?;
+    never_preempt();
+    // While the file is still this user's.
+    let turn = SessionsTurn::of(None);
     countersign_vault::harden_process()?;
     let control = io::stdin().as_fd().try_clone_to_owned()?;
     let Some((
@@ -71,6 +75,11 @@ fn serve() -> io::Result<()> {
         .map(|stream| Ok((stream, Builder::new_current_thread().enable_all().build()?)))
         .collect::<io::Result<Vec<_>>>()?;
     filter::lock().map_err(io::Error::other)?;
+    if let Some(turn) = turn {
+        thread::Builder::new()
+            .name("yields".into())
+            .spawn(|| turn.goes_last())?;
+    }
 
     let (lanes, handles) = lanes(loops)?;
     let client = Client::new(*facts, accounts, lanes, control.try_clone()?)?;

@@ -78,3 +78,16 @@ fn processes_beyond_the_limit_are_not_started() {
     assert!(!ran.output.contains("started 40"), "{ran:?}");
     assert!(ran.errors.contains("fork"), "{ran:?}");
 }
+
+#[test]
+fn what_a_run_does_yields_to_whatever_else_wants_the_processor() {
+    let stage = Stage::new();
+    // Fields 19 and 41 of proc_pid_stat(5); SCHED_BATCH is 3.
+    let ran = stage.shell(
+        "awk '{print $19, $41}' /proc/self/stat
+         [ ! -e /proc/self/autogroup ] || for i in $(seq 100); do
+             grep -q 'nice 10$' /proc/self/autogroup && break; sleep 0.1
+         done && echo its session too",
+    );
+    assert_eq!(ran.output, "5 3\nits session too\n", "{ran:?}");
+}
