@@ -43,6 +43,8 @@ mod aws;
 mod body;
 mod ca;
 mod cookies;
+#[cfg(target_os = "linux")]
+mod diag;
 mod dial;
 mod escape;
 mod forward;

@@ -481,6 +481,10 @@ async fn if_of(uid: u32, came: Came) -> Option<Came> {
 /// Whether the other end of a connection within this machine, which came from `peer`
 /// to `local`, is of this user's. Where that cannot be told, it is not.
 pub async fn is_of_user(uid: u32, peer: SocketAddr, local: SocketAddr) -> bool {
+    #[cfg(target_os = "linux")]
+    if let Some(of) = crate::diag::owner(peer, local) {
+        return of == uid;
+    }
     for protocol in ["tcp", "tcp6"] {
         let Ok(table) = table(protocol).await else {
             return false;
