@@ -233,6 +233,7 @@ fn entries() -> Vec<TimelineEntry> {
             recorded(read.clone(), None, None),
             Some(settled(Outcome::Unknown {
                 why: "the connection broke".into(),
+                status: None,
             })),
         ),
         (

@@ -4,6 +4,8 @@
 use crate::{SOON, ends, run};
 use countersign_testkit::upstream::{Reply, Upstream};
 use countersign_testkit::{Scene, random};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -66,6 +68,28 @@ fn a_streaming_upload_ends_at_once_and_its_record_says_how_many_bytes_had_gone()
     );
     let told = ends(&scene, &["timeline"], 0);
     assert!(told.contains(&format!("{sent} bytes had gone")), "{told}");
+}
+
+#[test]
+fn a_gateway_that_does_not_run_keeps_no_connection_open_and_says_afterwards_how_it_ended() {
+    let files = Upstream::start("uploads.github.com", |_| Reply::status(201)).unwrap();
+    let mut scene = scene(&files, files.address());
+    let from = scene.authority.screen().len();
+    let agent = run(&scene, None, "inbox-bot", &["sh", "-c", &uploads()]);
+    scene.authority.approve(from).unwrap();
+    sleep(Duration::from_secs(2));
+    let gateway = scene.authority.gateways()[0];
+    kill(Pid::from_raw(gateway), Signal::SIGSTOP).unwrap();
+    ends(&scene, &["stop"], 0);
+    let pressed = Instant::now();
+    while files.seen().is_empty() {
+        assert!(pressed.elapsed() < SOON, "the upload goes on");
+        sleep(Duration::from_millis(5));
+    }
+    assert_eq!(agent.wait_with_output().unwrap().status.code(), Some(6));
+    let outcome = outcome(&scene);
+    assert_eq!(outcome["outcome"], "cut", "{outcome}");
+    assert!(outcome["bytes_sent"].as_u64() > Some(1 << 20), "{outcome}");
 }
 
 /// A way to a service that takes a piece now and then, until it is told to take all

@@ -458,8 +458,9 @@ fn outcome_lines(decision: Decision, settled: Option<&Settled>) -> Vec<LineView>
         };
     };
     let mut lines = vec![line("Outcome", outcome(&settled.outcome).0)];
-    if let Outcome::Unknown { why } = &settled.outcome {
+    if let Outcome::Unknown { why, status } = &settled.outcome {
         lines.push(line("What is known", why));
+        lines.extend(status.map(|status| line("Status", status.to_string())));
     }
     lines.push(line("Duration", format!("{} ms", settled.duration_ms)));
     lines

@@ -3,6 +3,7 @@ use crate::clock::Clock;
 use crate::denials::Denials;
 use crate::desk::{Desk, Hears};
 use crate::force::Force;
+use crate::lines::Lines;
 use crate::outcomes::Open;
 use crate::runs::{Run, Runs};
 use crate::stop::EmergencyStop;
@@ -59,6 +60,7 @@ pub(crate) struct Inner {
     pub(crate) vault: Vault,
     pub(crate) stop: EmergencyStop,
     pub(crate) trees: Trees,
+    pub(crate) lines: Arc<Lines>,
     /// Something may be frozen that was not.
     pub(crate) frozen: Notify,
     /// How often the stop, or one agent's, was lifted.
@@ -103,6 +105,7 @@ impl Broker {
             vault,
             stop,
             trees: Trees::default(),
+            lines: Arc::default(),
             frozen: Notify::new(),
             lifted: watch::Sender::new(0),
             aftermath: Aftermath::new(inner.clone()),

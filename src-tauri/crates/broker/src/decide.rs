@@ -11,7 +11,7 @@ use crate::force::Force;
 use crate::outcomes::{Open, Unused};
 use crate::permit::{Bound, Permit};
 use crate::port::{
-    AccountView, Countersigner, Destination, NotConnected, Rejected, Release, Submission,
+    AccountView, Countersigner, Destination, Line, NotConnected, Rejected, Release, Submission,
 };
 use crate::question::{about, needed_to_read, same_question, target};
 use crate::runs::Run;
@@ -27,7 +27,6 @@ use countersign_policy::Recent;
 use countersign_vault::Presented;
 use std::fs::File;
 use std::io;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -122,10 +121,10 @@ impl Countersigner for Broker {
     }
 
     fn settle(&self, settled: Settled) {
-        self.settle_open(settled);
+        self.settle_open(self.cut_if_stopped(settled));
     }
 
-    async fn connect(&self, run: &RunId, to: &Destination) -> Result<TcpStream, NotConnected> {
+    async fn connect(&self, run: &RunId, to: &Destination) -> Result<Line, NotConnected> {
         self.dial(run, to).await
     }
 

@@ -1,8 +1,9 @@
 //! The way to a real host: only of the run's accounts, resolved with suspicion.
 
 use crate::broker::Broker;
-use crate::port::{AccountView, Countersigner as _, Destination, NotConnected};
-use countersign_model::{Account, RunId};
+use crate::lines::Carrier;
+use crate::port::{AccountView, Countersigner as _, Destination, Line, NotConnected};
+use countersign_model::{Account, RunFacts, RunId};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,20 +14,25 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(4);
 
 impl Broker {
+    /// Takes what uses a run's connections, to pause it while they are cut; for as
+    /// long as what is returned is kept.
+    #[must_use]
+    pub fn carried_by(&self, run: &RunFacts, carrier: Box<dyn Carrier>) -> impl Send + use<> {
+        self.inner.lines.carried_by(run, carrier)
+    }
+
     /// Connects to a host of the run's accounts, as they are now.
-    pub(crate) async fn dial(
-        &self,
-        run: &RunId,
-        to: &Destination,
-    ) -> Result<std::net::TcpStream, NotConnected> {
-        let lives = self.still_runs(run).is_ok();
-        let account = theirs(self.accounts(run), to)
-            .filter(|_| lives)
-            .ok_or(NotConnected::NotTheirs)?;
-        connect(&account, to)
-            .await?
-            .into_std()
-            .map_err(|_| NotConnected::Unreachable)
+    pub(crate) async fn dial(&self, run: &RunId, to: &Destination) -> Result<Line, NotConnected> {
+        let facts = self.run(run).ok_or(NotConnected::NotTheirs)?;
+        let account = theirs(self.accounts(run), to).ok_or(NotConnected::NotTheirs)?;
+        self.still_runs(run).map_err(|_| NotConnected::NotTheirs)?;
+        let tcp = connect(&account, to).await?;
+        let tcp = tcp.into_std().map_err(|_| NotConnected::Unreachable)?;
+        let hold = self.inner.lines.keep(&facts, &tcp);
+        let held = Box::new(hold.ok_or(NotConnected::TooMany)?);
+        // Kept first, so that the stop finds it or is seen here.
+        self.still_runs(run).map_err(|_| NotConnected::NotTheirs)?;
+        Ok(Line { tcp, held })
     }
 }
 

@@ -28,6 +28,7 @@ mod force;
 mod health;
 mod human;
 mod latch;
+mod lines;
 mod outcomes;
 mod permit;
 mod port;
@@ -48,9 +49,10 @@ pub use countersign_vault::{Place, Presented, Secret};
 pub use desk::{Desk, GUARD, QUESTION_LIFE, SURFACE_QUEUE, SurfaceId, TERMINAL, YES_STANDS};
 pub use force::Force;
 pub use health::Moment;
+pub use lines::Carrier;
 pub use permit::Permit;
 pub use port::{
-    AccountView, Countersigner, Destination, NotConnected, Rejected, Release, Submission,
+    AccountView, Countersigner, Destination, Line, NotConnected, Rejected, Release, Submission,
 };
 pub use runs::Run;
 pub use stop::EmergencyStop;

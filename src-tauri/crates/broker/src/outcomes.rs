@@ -113,6 +113,24 @@ impl Broker {
         self.record_later(Event::Settled(settled));
     }
 
+    /// The stop cuts connections before it says so to who uses them: what broke
+    /// from then on was cut.
+    pub(crate) fn cut_if_stopped(&self, mut settled: Settled) -> Settled {
+        let Outcome::Unknown { status, .. } = settled.outcome else {
+            return settled;
+        };
+        let cut = self
+            .open_requests()
+            .get(&settled.request)
+            .is_some_and(|open| {
+                open.cut.is_cancelled() || self.still_runs(&open.run) == Err(ReasonCode::Stopped)
+            });
+        if cut {
+            settled.outcome = Outcome::Cut { status };
+        }
+        settled
+    }
+
     fn settle_as(&self, request: &RequestId, outcome: Outcome) {
         self.settle_open(Settled::without_bytes(request.clone(), outcome));
     }
@@ -132,6 +150,7 @@ impl Broker {
                 &request,
                 Outcome::Unknown {
                     why: why.to_owned(),
+                    status: None,
                 },
             );
         }

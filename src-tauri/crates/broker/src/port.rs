@@ -92,9 +92,29 @@ pub enum NotConnected {
     /// configured that it should (DNS rebinding).
     #[error("The service's name resolves to a private address, and the account has no connect_to.")]
     Private,
+    /// The run has too many connections open, or the machine no descriptor left.
+    #[error("This run has too many connections to services open.")]
+    TooMany,
     /// No address of it took the connection.
     #[error("The service could not be reached.")]
     Unreachable,
+}
+
+/// A connection to a host. The broker holds it too, and cuts it when the stop is
+/// engaged.
+pub struct Line {
+    /// The connection.
+    pub tcp: TcpStream,
+    /// To be dropped after the connection: it is not closed before.
+    pub held: Box<dyn Send + Sync>,
+}
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Line")
+            .field("tcp", &self.tcp)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Leave to send one request once, with what it needs for that.
@@ -161,7 +181,7 @@ pub trait Countersigner: Send + Sync + 'static {
     ///
     /// # Errors
     /// Why there is none.
-    async fn connect(&self, run: &RunId, to: &Destination) -> Result<TcpStream, NotConnected>;
+    async fn connect(&self, run: &RunId, to: &Destination) -> Result<Line, NotConnected>;
 
     /// An empty file without a name, for a body that is too large to be judged.
     ///

@@ -1,8 +1,8 @@
 //! Guarantee G5: the stop wins.
 //!
 //! Engaging allocates nothing, opens nothing and asks nobody: it sets a flag,
-//! strikes the processes of every run (`trees`), and cancels a token that
-//! everything in flight holds; after that one byte goes to a file that has been
+//! strikes the processes of every run (`trees`), cuts their connections upstream
+//! (`lines`), and cancels a token that everything in flight holds; after that one byte goes to a file that has been
 //! open since the start.
 //!
 //! How flag and handles meet is in `latch`; here are the file and the words.

@@ -46,6 +46,7 @@ impl Broker {
         let first = inner.stop.engage(trigger, inner.clock.wall(), |first| {
             let now = inner.clock.boot();
             killed = inner.trees.strike(None, press.blow(first), now);
+            inner.lines.cut(None);
         });
         inner.desk.end_all(ReasonCode::Stopped);
         inner.vault.forget();
@@ -123,6 +124,7 @@ impl Broker {
         let first = inner.stop.agents().stop(agent, trigger, inner.clock.wall());
         let (blow, now) = (press.blow(first), inner.clock.boot());
         let killed = inner.trees.strike(Some(agent), blow, now);
+        inner.lines.cut(Some(agent));
         let mut runs = self.runs();
         runs.retain(|run| run.facts.agent == *agent);
         for run in &runs {

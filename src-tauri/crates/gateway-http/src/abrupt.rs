@@ -18,16 +18,19 @@ use tokio::net::TcpStream;
 pub(crate) struct Abrupt {
     tcp: TcpStream,
     shut_down: bool,
+    /// The broker's, dropped last.
+    _held: Box<dyn Send + Sync>,
 }
 
 impl Abrupt {
     /// # Errors
     /// What the system says.
-    pub(crate) fn new(tcp: TcpStream) -> io::Result<Self> {
+    pub(crate) fn new(tcp: TcpStream, held: Box<dyn Send + Sync>) -> io::Result<Self> {
         set_socket_linger(&tcp, Some(Duration::ZERO))?;
         Ok(Self {
             tcp,
             shut_down: false,
+            _held: held,
         })
     }
 }
@@ -91,7 +94,7 @@ mod tests {
     async fn full() -> (Abrupt, TcpStream, usize) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tcp = TcpStream::connect(listener.local_addr().unwrap());
-        let mut ours = Abrupt::new(tcp.await.unwrap()).unwrap();
+        let mut ours = Abrupt::new(tcp.await.unwrap(), Box::new(())).unwrap();
         let (theirs, _) = listener.accept().await.unwrap();
         let mut written = 0;
         let moment = Duration::from_millis(200);

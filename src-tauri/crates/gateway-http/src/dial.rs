@@ -4,7 +4,7 @@
 use crate::abrupt::Abrupt;
 use crate::upstream::{Failed, To};
 use crate::wire::Io;
-use countersign_broker::{Countersigner, Destination, NotConnected};
+use countersign_broker::{Countersigner, Destination, Line, NotConnected};
 use countersign_model::{Digest, Scheme};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
@@ -138,7 +138,7 @@ async fn connect<C: Countersigner>(to: &To<'_, C>) -> Result<Abrupt, Failed> {
         port: to.route.port,
     };
     let connected = to.port.connect(to.run, &destination).await;
-    let tcp = connected.map_err(|why| {
+    let Line { tcp, held } = connected.map_err(|why| {
         Failed::NotSent(match why {
             NotConnected::NotTheirs => {
                 "The service is none of this run's accounts any more."
@@ -147,6 +147,7 @@ async fn connect<C: Countersigner>(to: &To<'_, C>) -> Result<Abrupt, Failed> {
             NotConnected::Private => {
                 "The service's name resolves to a private address, and the account has no connect_to."
             }
+            NotConnected::TooMany => "This run has too many connections to services open.",
             NotConnected::Unreachable => "The service could not be reached.",
         })
     })?;
@@ -154,7 +155,7 @@ async fn connect<C: Countersigner>(to: &To<'_, C>) -> Result<Abrupt, Failed> {
     let registered = || {
         tcp.set_nonblocking(true)?;
         tcp.set_nodelay(true)?;
-        Abrupt::new(TcpStream::from_std(tcp)?)
+        Abrupt::new(TcpStream::from_std(tcp)?, held)
     };
     registered().map_err(|_| Failed::NotSent("The service could not be reached."))
 }

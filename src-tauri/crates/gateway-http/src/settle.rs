@@ -37,6 +37,7 @@ impl<'a, C: Countersigner> Afterwards<'a, C> {
     /// By how the transfer ended.
     pub(crate) fn settle(&mut self, ended: Result<bool, Failed>) {
         let status = self.progress.status.load(Ordering::Relaxed);
+        let begun = (status != 0).then_some(status);
         let outcome = match (ended, self.progress.broken.get()) {
             (Ok(_), _) => Outcome::Answered { status },
             (Err(Failed::AgentGone), _) if status == 0 => Outcome::NotSent {
@@ -44,17 +45,17 @@ impl<'a, C: Countersigner> Afterwards<'a, C> {
             },
             // The service answered; that the agent did not listen is its affair.
             (Err(Failed::AgentGone), _) => Outcome::Answered { status },
-            (Err(Failed::Cut), _) => Outcome::Cut {
-                status: (status != 0).then_some(status),
-            },
+            (Err(Failed::Cut), _) => Outcome::Cut { status: begun },
             (Err(Failed::NotSent(_)), _) => Outcome::NotSent {
                 reason: ReasonCode::Upstream,
             },
             (Err(_), Some(broken)) => Outcome::Unknown {
                 why: broken.to_string(),
+                status: begun,
             },
             (Err(failed), None) => Outcome::Unknown {
                 why: failed.to_string(),
+                status: begun,
             },
         };
         self.record(outcome);
@@ -89,6 +90,7 @@ impl<C: Countersigner> Drop for Afterwards<'_, C> {
         if !self.settled {
             self.record(Outcome::Unknown {
                 why: "the gateway ended before the reply did".into(),
+                status: None,
             });
         }
     }

@@ -198,7 +198,8 @@ fn settled() -> impl Strategy<Value = Event> {
     let outcome = prop_oneof![
         any::<u16>().prop_map(|status| Outcome::Answered { status }),
         reason().prop_map(|reason| Outcome::NotSent { reason }),
-        any::<String>().prop_map(|why| Outcome::Unknown { why }),
+        (any::<String>(), option::of(any::<u16>()))
+            .prop_map(|(why, status)| Outcome::Unknown { why, status }),
         option::of(any::<u16>()).prop_map(|status| Outcome::Cut { status }),
     ];
     (

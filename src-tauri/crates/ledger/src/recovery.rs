@@ -17,6 +17,7 @@ pub(crate) fn outcomes_unknown(state: &State, at: Timestamp) -> Vec<AuditRecord>
                 request: request.clone(),
                 outcome: Outcome::Unknown {
                     why: "the program ended before the outcome was recorded".to_owned(),
+                    status: None,
                 },
                 bytes_sent: 0,
                 bytes_received: 0,

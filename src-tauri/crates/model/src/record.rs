@@ -329,6 +329,9 @@ pub enum Outcome {
     Unknown {
         /// What is known, in our words.
         why: String,
+        /// Status, if the answer had begun.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
     },
     /// The stop cut it after it had begun.
     Cut {

@@ -128,6 +128,21 @@ impl Authority {
         self.child.id()
     }
 
+    /// The processes of the gateways that it has started.
+    #[must_use]
+    pub fn gateways(&self) -> Vec<i32> {
+        let parent = format!("\nPPid:\t{}\n", self.pid());
+        let is_one = |pid: &i32| {
+            let of = |file| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            let named = of("cmdline").split(|b| *b == 0).nth(1) == Some(b"gateway-of-a-run");
+            named && String::from_utf8_lossy(&of("status")).contains(&parent)
+        };
+        let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(is_one)
+            .collect()
+    }
+
     /// The environment of its desktop.
     #[must_use]
     pub fn env(&self) -> &[(String, String)] {

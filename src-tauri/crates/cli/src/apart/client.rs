@@ -5,7 +5,7 @@ use super::frame::{self, Reader, Sender};
 use super::message::{FromGateway, Order, ToGateway, View, Wish};
 use async_trait::async_trait;
 use countersign_broker::{
-    AccountView, Countersigner, Destination, NotConnected, Rejected, Release, Submission,
+    AccountView, Countersigner, Destination, Line, NotConnected, Rejected, Release, Submission,
 };
 use countersign_model::{
     Digest, ExactRequest, Outcome, ReasonCode, Refusal, RequestId, RunFacts, RunId, Settled,
@@ -14,7 +14,6 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::net::TcpStream;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -43,7 +42,7 @@ pub(super) struct Client {
     lanes: Vec<Arc<Lane>>,
     /// By which lane, and as which call, a request was released.
     released: Mutex<HashMap<RequestId, (Arc<Lane>, u64)>>,
-    control: OwnedFd,
+    control: Arc<OwnedFd>,
     calls: AtomicU64,
     wishes: Mutex<HashMap<u64, oneshot::Sender<Granted>>>,
 }
@@ -102,6 +101,20 @@ impl Drop for Waiting<'_> {
             let call = self.call;
             let _ = self.lane.to.send(&FromGateway::Withdraw { call }, &[]);
         }
+    }
+}
+
+/// A connection that was wished for. Dropped, it says that it is closed.
+struct Closes {
+    control: Arc<OwnedFd>,
+    call: u64,
+}
+
+impl Drop for Closes {
+    fn drop(&mut self) {
+        let call = self.call;
+        // Without the authority this process ends.
+        let _ = datagram::send(self.control.as_fd(), &Wish::Closed { call }, &[]);
     }
 }
 
@@ -216,7 +229,7 @@ impl Client {
             ids: AtomicU32::new(getrandom::u32().map_err(io::Error::other)?),
             lanes,
             released: Mutex::default(),
-            control,
+            control: Arc::new(control),
             calls: AtomicU64::new(0),
             wishes: Mutex::default(),
         })
@@ -375,10 +388,21 @@ impl Countersigner for Client {
         }
     }
 
-    async fn connect(&self, _run: &RunId, to: &Destination) -> Result<TcpStream, NotConnected> {
+    async fn connect(&self, _run: &RunId, to: &Destination) -> Result<Line, NotConnected> {
         let to = to.clone();
-        match self.wish(|call| Wish::Connect { call, to }).await {
-            Ok((None, Some(connection))) => Ok(connection.into()),
+        let mut held = None;
+        let wish = |call| {
+            held = Some(Closes {
+                control: Arc::clone(&self.control),
+                call,
+            });
+            Wish::Connect { call, to }
+        };
+        match self.wish(wish).await {
+            Ok((None, Some(connection))) => Ok(Line {
+                tcp: connection.into(),
+                held: Box::new(held),
+            }),
             Ok((Some(why), _)) => Err(why),
             Ok((None, None)) | Err(_) => Err(NotConnected::Unreachable),
         }

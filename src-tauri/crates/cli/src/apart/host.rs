@@ -5,10 +5,12 @@ use super::datagram;
 use super::lane;
 use super::message::{Order, View, Wish};
 use super::process::SUBCOMMAND;
-use countersign_broker::{Broker, Countersigner as _};
+use countersign_broker::{Broker, Carrier, Countersigner as _, Destination};
 use countersign_containment::inherit_nothing;
 use countersign_gateway_http::{CaParts, Checked, Key, RunCa};
 use countersign_model::{RunFacts, RunId};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
@@ -119,6 +121,9 @@ impl Apart {
     async fn one_process(&mut self, facts: &RunFacts) -> io::Result<Ended> {
         let (ours, theirs) = datagram::pair()?;
         let mut child = start(theirs)?;
+        let _held = self
+            .broker
+            .carried_by(facts, Box::new(Process::of(&child)?));
         let ended = self.attend(facts, ours, &mut child).await;
         // Whatever it still held is closed when the kernel has ended it.
         let _ = child.kill().await;
@@ -159,7 +164,15 @@ impl Apart {
             while lanes.join_next().await.is_some() {}
             io::Result::Ok(())
         };
-        let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
+        // What it wishes is not done any more, but taken: else it would wait for that.
+        let unheard = async {
+            while let Ok(Some(_)) = hear(&control).await {}
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(LAST_WORDS, last_words) => {}
+            () = unheard => {}
+        }
         Ok(Ended::Cut)
     }
 
@@ -176,6 +189,9 @@ impl Apart {
             self.hand_over_ports(control).await?;
         }
         let mut wishes = JoinSet::new();
+        // The connections that it has, by the call that wished for each; and of those
+        // that are being made, the calls.
+        let mut lines = HashMap::new();
         let crashed = |why: &str| Ok(why.to_owned());
         loop {
             tokio::select! { biased;
@@ -192,15 +208,28 @@ impl Apart {
                 }
                 wish = hear(control) => match wish? {
                     None => return crashed("it closed its connection"),
+                    Some(Wish::Closed { call }) => drop(lines.remove(&call)),
                     Some(_) if wishes.len() >= MOST_WISHES => {
                         return crashed("it asked for too much at once");
                     }
-                    Some(wish) => {
+                    Some(Wish::Connect { call, to }) => {
+                        lines.insert(call, None);
                         let (broker, run) = (self.broker.clone(), run.clone());
-                        wishes.spawn(async move { granted(&broker, &run, wish).await });
+                        wishes.spawn(async move { connected(&broker, &run, call, &to).await });
+                    }
+                    Some(Wish::Spool { call }) => {
+                        let (broker, run) = (self.broker.clone(), run.clone());
+                        wishes.spawn(async move { spooled(&broker, &run, call).await });
                     }
                 },
-                Some(Ok((order, carried))) = wishes.join_next() => {
+                Some(Ok((order, carried, held))) = wishes.join_next() => {
+                    if let Order::Connected { call, .. } = order {
+                        match (lines.get_mut(&call), held) {
+                            (Some(line), held @ Some(_)) => *line = held,
+                            // It failed, or was closed before it was made.
+                            _ => drop(lines.remove(&call)),
+                        }
+                    }
                     let carried: Vec<_> = carried.iter().map(OwnedFd::as_fd).collect();
                     say(control, &order, &carried).await?;
                 }
@@ -263,6 +292,30 @@ impl Apart {
     }
 }
 
+/// A gateway's process, to be paused.
+#[derive(Debug)]
+struct Process(OwnedFd);
+
+impl Process {
+    fn of(child: &Child) -> io::Result<Self> {
+        let id = child
+            .id()
+            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let id = id.ok_or(io::ErrorKind::NotFound)?;
+        Ok(Self(pidfd_open(id, PidfdFlags::empty())?))
+    }
+}
+
+impl Carrier for Process {
+    fn pause(&self) {
+        // One that has ended needs none of it.
+        let _ = pidfd_send_signal(&self.0, Signal::STOP);
+    }
+    fn go_on(&self) {
+        let _ = pidfd_send_signal(&self.0, Signal::CONT);
+    }
+}
+
 /// The process, with its end as standard input and nothing else of ours.
 fn start(theirs: OwnedFd) -> io::Result<Child> {
     let mut command = std::process::Command::new(std::env::current_exe()?);
@@ -292,20 +345,23 @@ async fn say(control: &UnixStream, order: &Order, carry: &[BorrowedFd<'_>]) -> i
         .await
 }
 
-async fn granted(broker: &Broker, run: &RunId, wish: Wish) -> (Order, Vec<OwnedFd>) {
-    match wish {
-        Wish::Connect { call, to } => {
-            let (failed, carried) = match broker.connect(run, &to).await {
-                Ok(stream) => (None, vec![stream.into()]),
-                Err(why) => (Some(why), Vec::new()),
-            };
-            (Order::Connected { call, failed }, carried)
-        }
-        Wish::Spool { call } => {
-            let file = broker.spool(run).await.ok().map(OwnedFd::from);
-            (Order::Spooled { call }, file.into_iter().collect())
-        }
-    }
+/// The broker's hold on a connection.
+type Held = Option<Box<dyn Send + Sync>>;
+
+/// What is said of a wish, what that carries, and what is held of it here.
+type Granted = (Order, Vec<OwnedFd>, Held);
+
+async fn connected(broker: &Broker, run: &RunId, call: u64, to: &Destination) -> Granted {
+    let (failed, carried, held) = match broker.connect(run, to).await {
+        Ok(line) => (None, vec![line.tcp.into()], Some(line.held)),
+        Err(why) => (Some(why), Vec::new(), None),
+    };
+    (Order::Connected { call, failed }, carried, held)
+}
+
+async fn spooled(broker: &Broker, run: &RunId, call: u64) -> Granted {
+    let file = broker.spool(run).await.ok().map(OwnedFd::from);
+    (Order::Spooled { call }, file.into_iter().collect(), None)
 }
 
 async fn handed(ports: Option<&mut oneshot::Receiver<Checked>>) -> Option<Checked> {

@@ -79,6 +79,8 @@ pub(super) enum Wish {
     Connect { call: u64, to: Destination },
     /// A file without a name.
     Spool { call: u64 },
+    /// The connection of that call is closed.
+    Closed { call: u64 },
 }
 
 /// An account as a run may use it now.

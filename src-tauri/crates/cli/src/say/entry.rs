@@ -149,7 +149,11 @@ fn outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Answered { status } => format!("answered {status}"),
         Outcome::NotSent { reason } => format!("not sent ({reason})"),
-        Outcome::Unknown { why } => format!("outcome unknown ({why})"),
+        Outcome::Unknown { why, status: None } => format!("outcome unknown ({why})"),
+        Outcome::Unknown {
+            why,
+            status: Some(status),
+        } => format!("outcome unknown, {status} ({why})"),
         Outcome::Cut {
             status: Some(status),
         } => format!("cut by the stop, after status {status}"),

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use countersign_broker::{
-    AccountView, Countersigner, Destination, NotConnected, Presented, Rejected, Release, Submission,
+    AccountView, Countersigner, Destination, Line, NotConnected, Presented, Rejected, Release,
+    Submission,
 };
 use countersign_model::{
     Digest, ExactRequest, Foreign, ReasonCode, Refusal, RequestId, RunFacts, RunId, Settled,
@@ -10,7 +11,6 @@ use countersign_model::{
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::Notify;
@@ -183,7 +183,7 @@ impl Countersigner for Fake {
     fn settle(&self, settled: Settled) {
         self.settled.lock().unwrap().push(settled);
     }
-    async fn connect(&self, _: &RunId, to: &Destination) -> Result<TcpStream, NotConnected> {
+    async fn connect(&self, _: &RunId, to: &Destination) -> Result<Line, NotConnected> {
         let accounts = self.accounts.lock().unwrap().clone();
         let mut accounts = accounts.iter().map(|view| &view.account);
         let account = accounts
@@ -191,8 +191,11 @@ impl Countersigner for Fake {
             .ok_or(NotConnected::NotTheirs)?;
         let place = account.connect_to.as_deref().ok_or(NotConnected::Private)?;
         let tcp = tokio::net::TcpStream::connect(place).await;
-        tcp.and_then(tokio::net::TcpStream::into_std)
-            .map_err(|_| NotConnected::Unreachable)
+        let tcp = tcp.and_then(tokio::net::TcpStream::into_std);
+        Ok(Line {
+            tcp: tcp.map_err(|_| NotConnected::Unreachable)?,
+            held: Box::new(()),
+        })
     }
     async fn spool(&self, _: &RunId) -> io::Result<File> {
         tempfile::tempfile()

@@ -63,7 +63,8 @@ async fn an_upstream_that_echoes_headers_is_cut_and_the_agent_is_told() {
     assert_eq!(
         why,
         Outcome::Unknown {
-            why: "the reply held a credential and was cut".into()
+            why: "the reply held a credential and was cut".into(),
+            status: Some(200)
         }
     );
 }

@@ -167,7 +167,8 @@ async fn an_agent_that_dies_while_sending_is_no_whole_body() {
     assert_eq!(
         settled.outcome,
         Outcome::Unknown {
-            why: "the agent hung up while sending".into()
+            why: "the agent hung up while sending".into(),
+            status: None
         }
     );
     assert_eq!((settled.body_digest, world.upstream.count()), (None, 0));
