@@ -99,8 +99,9 @@ impl Lines {
     }
 
     /// Cuts all, or those of one agent: from here on the kernel sends nothing of
-    /// what was written to them, and takes no more.
-    pub(crate) fn cut(&self, only: Option<&AgentId>) {
+    /// what was written to them, and takes no more. `meanwhile` comes first, with
+    /// those paused that use them.
+    pub(crate) fn cut<T>(&self, only: Option<&AgentId>, meanwhile: impl FnOnce() -> T) -> T {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let concerned = || {
             all.values()
@@ -108,11 +109,13 @@ impl Lines {
         };
         let carriers = || concerned().flat_map(|of_run| of_run.carriers.values());
         carriers().for_each(|carrier| carrier.pause());
+        let done = meanwhile();
         concerned()
             .flat_map(|of_run| of_run.open.values())
             .for_each(abort);
         // It says how what it did has ended.
         carriers().for_each(|carrier| carrier.go_on());
+        done
     }
 }
 
@@ -191,7 +194,7 @@ mod tests {
         let (mut ours, mut theirs) = connected();
         let _hold = lines.keep(&facts("bot", 1), &ours).unwrap();
         let written = fill(&mut ours);
-        lines.cut(None);
+        lines.cut(None, || ());
         let mut read = Vec::new();
         let end = theirs.read_to_end(&mut read).unwrap_err();
         assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset);
@@ -208,7 +211,7 @@ mod tests {
             lines.keep(&facts("one", 1), &one).unwrap(),
             lines.keep(&facts("two", 2), &two).unwrap(),
         ];
-        lines.cut(Some(&"one".parse().unwrap()));
+        lines.cut(Some(&"one".parse().unwrap()), || ());
         let mut byte = [0];
         let cut = of_one.read(&mut byte).unwrap_err();
         assert_eq!(cut.kind(), std::io::ErrorKind::ConnectionReset);
@@ -235,13 +238,13 @@ mod tests {
         let said = |fake: &Arc<Fake>| fake.0.lock().unwrap().concat();
         let held = lines.carried_by(&facts("one", 1), Box::new(Arc::clone(&one)));
         let _held = lines.carried_by(&facts("two", 2), Box::new(Arc::clone(&two)));
-        lines.cut(Some(&"one".parse().unwrap()));
+        lines.cut(Some(&"one".parse().unwrap()), || ());
         assert_eq!(
             (said(&one).as_str(), said(&two).as_str()),
             ("pausedgoes on", "")
         );
         drop(held);
-        lines.cut(None);
+        lines.cut(None, || ());
         assert_eq!(said(&one), "pausedgoes on");
         assert_eq!(said(&two), "pausedgoes on");
     }
@@ -251,7 +254,7 @@ mod tests {
         let lines = Arc::<Lines>::default();
         let (ours, mut theirs) = connected();
         drop(lines.keep(&facts("bot", 1), &ours).unwrap());
-        lines.cut(None);
+        lines.cut(None, || ());
         drop(ours);
         assert_eq!(theirs.read(&mut [0]).unwrap(), 0);
         assert!(lines.0.read().unwrap().is_empty());

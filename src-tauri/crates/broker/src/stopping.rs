@@ -45,8 +45,8 @@ impl Broker {
         let mut killed = 0;
         let first = inner.stop.engage(trigger, inner.clock.wall(), |first| {
             let now = inner.clock.boot();
-            killed = inner.trees.strike(None, press.blow(first), now);
-            inner.lines.cut(None);
+            let strike = || inner.trees.strike(None, press.blow(first), now);
+            killed = inner.lines.cut(None, strike);
         });
         inner.desk.end_all(ReasonCode::Stopped);
         inner.vault.forget();
@@ -123,8 +123,8 @@ impl Broker {
         let inner = &self.inner;
         let first = inner.stop.agents().stop(agent, trigger, inner.clock.wall());
         let (blow, now) = (press.blow(first), inner.clock.boot());
-        let killed = inner.trees.strike(Some(agent), blow, now);
-        inner.lines.cut(Some(agent));
+        let strike = || inner.trees.strike(Some(agent), blow, now);
+        let killed = inner.lines.cut(Some(agent), strike);
         let mut runs = self.runs();
         runs.retain(|run| run.facts.agent == *agent);
         for run in &runs {
