@@ -1,15 +1,19 @@
-//! The far side: an HTTPS server on one thread that notes when bytes arrive.
+//! The far side: an HTTPS server on one thread that notes when bytes arrive: by the
+//! kernel's time stamps, since on a busy machine it may read them long after.
 
 use super::agents::PIECE_EVERY;
-use super::clock::now;
+use super::clock::{self, now};
 use crate::origin;
+use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsRawFd as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Interest, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -86,6 +90,9 @@ async fn accept(listener: std::net::TcpListener, tls: TlsAcceptor, seen: Arc<See
         let (tls, seen) = (tls.clone(), Arc::clone(&seen));
         tokio::spawn(async move {
             let _ = tcp.set_nodelay(true);
+            if setsockopt(&tcp, ReceiveTimestampns, &true).is_err() {
+                return;
+            }
             let seen_by = Watched {
                 tcp,
                 seen: Arc::clone(&seen),
@@ -187,17 +194,47 @@ struct Watched {
 
 impl AsyncRead for Watched {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = into.filled().len();
-        ready!(Pin::new(&mut self.tcp).poll_read(cx, into))?;
-        if into.filled().len() > before {
-            self.seen.byte.fetch_max(now(), Ordering::SeqCst);
+        loop {
+            ready!(self.tcp.poll_read_ready(cx))?;
+            let tcp = &self.tcp;
+            let read = tcp.try_io(Interest::READABLE, || {
+                receive(tcp, into.initialize_unfilled())
+            });
+            match read {
+                Ok((length, at)) => {
+                    into.advance(length);
+                    if length > 0 {
+                        self.seen.byte.fetch_max(at, Ordering::SeqCst);
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
         }
-        Poll::Ready(Ok(()))
     }
+}
+
+/// Reads, and when the last byte of that arrived.
+fn receive(tcp: &TcpStream, into: &mut [u8]) -> io::Result<(usize, u64)> {
+    let mut space = nix::cmsg_space!(nix::libc::timespec);
+    let mut pieces = [io::IoSliceMut::new(into)];
+    let received = recvmsg::<()>(
+        tcp.as_raw_fd(),
+        &mut pieces,
+        Some(&mut space),
+        MsgFlags::empty(),
+    )?;
+    let mut stamps = received.cmsgs()?;
+    let at = stamps.find_map(|stamp| match stamp {
+        ControlMessageOwned::ScmTimestampns(at) => Some(clock::of_stamp(at.into())),
+        _ => None,
+    });
+    Ok((received.bytes, at.unwrap_or_else(now)))
 }
 
 impl AsyncWrite for Watched {

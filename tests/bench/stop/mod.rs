@@ -3,9 +3,9 @@
 //! a new request that is let through.
 //!
 //! None of it is the product's own word. The press is a signal that this program
-//! sends; bytes are seen at the far side as they arrive (`far`), and processes by
-//! what they write for as long as they run (`agents`). All three read the kernel's
-//! one monotonic clock. What is seen late counts as late.
+//! sends; bytes are stamped by the far side's kernel as they arrive (`far`), and
+//! processes write the time for as long as they run (`agents`). All by the kernel's
+//! one monotonic clock.
 
 mod agents;
 mod clock;
@@ -86,8 +86,7 @@ pub(crate) fn measure(stops: usize, means: &[Means], table: &mut Table) -> io::R
     table.note(format!(
         "{RUNS} contained runs of {PROCESSES} processes each (one for each processor never sleeps, the others wake every 5 ms), \
          with {} requests in flight: of 50, 20 are uploads and 20 replies that stream, 10 are WebSockets. \
-         From a signal that this program sends; bytes as the far side reads them, processes as they write the time into files. \
-         What is seen late counts as late.",
+         From a signal that this program sends; bytes as the far side's kernel gets them, processes as they write the time into files.",
         RUNS * IN_FLIGHT
     ));
     Ok(())
