@@ -7,10 +7,12 @@
 use super::{done, ended, tools, write};
 use countersign_testkit::Scene;
 use countersign_testkit::upstream::{Reply, Seen, Upstream};
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::FileExt as _;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const S3: &str = "s3.eu-west-1.amazonaws.com";
 const HOSTS: [&str; 4] = [
@@ -135,7 +137,7 @@ import hashlib, io, json, os, urllib.error, urllib.request
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import ClientError
 
 s3 = boto3.client('s3')
 where = {'LocationConstraint': 'eu-west-1'}
@@ -180,8 +182,7 @@ print('queue', boto3.client('sqs').create_queue(QueueName='q')['QueueUrl'].endsw
 def refused(do):
     try:
         do()
-    except ResponseParserError as e:
-        # It looks for AWS's own errors, and shows what it found instead.
+    except ClientError as e:
         return e
     except urllib.error.HTTPError as e:
         return json.load(e)['detail']
@@ -189,6 +190,9 @@ url = s3.generate_presigned_url('get_object', Params={'Bucket': 'things', 'Key':
 print('presigned', refused(lambda: urllib.request.urlopen(url)))
 other = boto3.client('sts', aws_access_key_id='ANOTHERKEY', aws_secret_access_key='found-somewhere')
 print('other', refused(other.get_caller_identity))
+for service, do in [('s3', 'list_buckets'), ('dynamodb', 'list_tables')]:
+    other = boto3.client(service, aws_access_key_id='ANOTHERKEY', aws_secret_access_key='found-somewhere')
+    print('other', refused(getattr(other, do)))
 print('environment', dict(os.environ))
 ";
 
@@ -242,6 +246,95 @@ fn boto3_works_with_placeholders_and_every_signature_that_arrives_is_right() {
     }
 }
 
+/// The key itself is in no file, and not in the memory of the process that parses
+/// what the agent sends; the placeholder, which is there, shows that it was looked at.
+#[test]
+fn the_secret_key_is_not_in_the_gateways_memory_nor_in_any_file() {
+    let cloud = Cloud::start();
+    let scene = scene(&cloud);
+    let script = "PYTHONPATH=python /usr/bin/python3 -c \"
+import boto3, os, time
+print(boto3.client('sts').get_caller_identity()['Arn'])
+open('placeholder', 'w').write(os.environ['AWS_SECRET_ACCESS_KEY'])
+open('asked', 'w').close()
+while not os.path.exists('over'): time.sleep(0.05)\"";
+    let agent = scene.run(&["sh", "-ec", script]).unwrap();
+    let work = scene.work().unwrap();
+    let began = Instant::now();
+    while !work.join("asked").exists() {
+        assert!(began.elapsed() < Duration::from_secs(60), "it never asked");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let placeholder = fs::read(work.join("placeholder")).unwrap();
+    let secret = cloud.secret().as_bytes();
+    // Nobody but root can look into it.
+    if scene.desktop.person().is_another() {
+        let memory = memory_of_gateways(scene.authority.pid());
+        assert!(
+            holds(&memory, &placeholder),
+            "the wrong memory was looked at"
+        );
+        assert!(
+            !holds(&memory, secret),
+            "the key is in the gateway's memory"
+        );
+    }
+    write(&scene, "over", "");
+    assert!(ended(agent).contains("arn:aws:iam"));
+    let mut searched = 0;
+    let mut folders = vec![scene.desktop.folder().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                let bytes = fs::read(entry.path()).unwrap_or_default();
+                searched += bytes.len();
+                assert!(!holds(&bytes, secret), "{}", entry.path().display());
+            }
+        }
+    }
+    assert!(searched > 500_000, "only {searched} bytes were searched");
+}
+
+fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
+    let first = wanted[0];
+    let begins = bytes.iter().enumerate().filter(|(_, byte)| **byte == first);
+    let mut begins = begins.map(|(at, _)| &bytes[at..]);
+    begins.any(|rest| rest.starts_with(wanted))
+}
+
+/// All that the gateways of an authority have written to.
+fn memory_of_gateways(authority: u32) -> Vec<u8> {
+    let mut memory = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let process = entry.path();
+        let text = |name: &str| fs::read(process.join(name)).unwrap_or_default();
+        let command = text("cmdline");
+        let status = String::from_utf8_lossy(&text("status")).into_owned();
+        let is_gateway = command.split(|b| *b == 0).nth(1) == Some(b"gateway-of-a-run")
+            && status.contains(&format!("\nPPid:\t{authority}\n"));
+        let Some(file) = is_gateway.then(|| fs::File::open(process.join("mem")).unwrap()) else {
+            continue;
+        };
+        for line in String::from_utf8_lossy(&text("maps")).lines() {
+            let mut words = line.split(' ');
+            let (range, rights) = (words.next().unwrap(), words.next().unwrap());
+            if !rights.starts_with("rw") {
+                continue;
+            }
+            let (from, to) = range.split_once('-').unwrap();
+            let at = |text: &str| u64::from_str_radix(text, 16).unwrap();
+            let mut piece = vec![0; usize::try_from(at(to) - at(from)).unwrap()];
+            if file.read_exact_at(&mut piece, at(from)).is_ok() {
+                memory.extend_from_slice(&piece);
+            }
+        }
+    }
+    memory
+}
+
 /// So that the stand-in is known to tell a wrong signature from a right one.
 #[test]
 fn a_credential_that_is_not_the_services_is_not_taken_by_it() {
@@ -270,7 +363,7 @@ fn the_sdk_for_javascript_works_with_placeholders_and_is_asked_about() {
     let cloud = Cloud::start();
     let mut scene = scene(&cloud);
     // Without the rule.
-    std::fs::remove_file(scene.config().join("policies/cloud-alone.cedar")).unwrap();
+    fs::remove_file(scene.config().join("policies/cloud-alone.cedar")).unwrap();
     let text = scene.read_config().unwrap();
     scene.accept(&text).unwrap();
     write(&scene, "client.mjs", NODE);

@@ -29,6 +29,33 @@ pub(crate) fn is_forwarded(name: &str) -> bool {
     (is_theirs && !OF_THE_SIGNATURE.contains(&name)) || name == "smithy-protocol"
 }
 
+/// How a client of AWS writes and reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Errors {
+    Json,
+    S3,
+    Xml,
+}
+
+/// What a client looks for errors in, if it is one of AWS's: it goes by how it
+/// speaks, since not all that is refused was read as far as its account.
+pub(crate) fn reads_errors_as(head: &Head) -> Option<Errors> {
+    head.first("authorization")
+        .filter(|value| value.starts_with(b"AWS4-"))?;
+    let of_form = head.first("content-type").is_some_and(|value| {
+        value
+            .to_ascii_lowercase()
+            .starts_with(b"application/x-www-form-urlencoded")
+    });
+    Some(if head.first("x-amz-content-sha256").is_some() {
+        Errors::S3
+    } else if of_form {
+        Errors::Xml
+    } else {
+        Errors::Json
+    })
+}
+
 /// What a request says of its signature: true once it was checked.
 pub(crate) struct Claim<'a> {
     authorization: Authorization<'a>,

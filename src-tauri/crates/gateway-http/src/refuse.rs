@@ -107,7 +107,7 @@ pub(crate) async fn tell(agent: &mut Agent<'_>, head: &Head, problem: &Problem) 
     let with_body = head.method != "HEAD";
     let sent = agent
         .writer()
-        .answer(&problem.whole(), with_body, keep)
+        .answer(&problem.answer_to(head), with_body, keep)
         .await;
     after(sent.is_ok(), keep)
 }

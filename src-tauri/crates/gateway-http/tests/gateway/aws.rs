@@ -213,7 +213,11 @@ async fn a_body_in_pieces_is_judged_and_sent_as_its_content() {
     let changed = String::from_utf8(pieces).unwrap().replace("hel", "jel");
     let signed = head("STREAMING-AWS4-HMAC-SHA256-PAYLOAD");
     let reply = signed.body(changed).send_with(&world, &authorization).await;
-    assert_eq!(reply.reason(), "malformed");
+    assert!(
+        reply.text().contains("<Reason>malformed</Reason>"),
+        "{}",
+        reply.text()
+    );
     assert_eq!(world.upstream.count(), 2);
 }
 
@@ -300,11 +304,8 @@ async fn what_the_placeholder_did_not_sign_is_refused_with_the_reason_and_never_
     ];
     for (draft, authorization, reason, words) in cases {
         let reply = draft.send_with(&world, &authorization).await;
-        assert_eq!(
-            (reply.status, reply.reason().as_str()),
-            (403, reason),
-            "{words}"
-        );
+        assert_eq!(reply.status, 403, "{words}");
+        assert!(reply.text().contains(reason), "{}", reply.text());
         assert!(reply.text().contains(words), "{words}: {}", reply.text());
     }
     assert_eq!(world.upstream.count(), 0);
