@@ -241,7 +241,7 @@ static KINDS: &[Kind] = &[
         name: "aws",
         provider: "aws",
         // Exact, for beneath AWS's domains everybody has names: buckets by their own
-        // names, and what is not listed, are for the account's `hosts`.
+        // names are for the account's `buckets`, what is not listed for its `hosts`.
         hosts: &[
             "cloudfront.amazonaws.com",
             "iam.amazonaws.com",

@@ -42,13 +42,14 @@ pub(crate) fn read(
     } else {
         Place::Looked
     };
-    let hosts = hosts_of(
+    let mut hosts = hosts_of(
         &mut section,
         kind_text.zip(kind.as_ref()),
         aws.as_ref(),
         place,
         problems,
     );
+    hosts.extend(buckets_of(&mut section, aws.as_ref(), place, problems));
     if hosts.is_empty() && !section.has("hosts") && !described {
         problems.at(
             at,
@@ -157,6 +158,35 @@ fn aws_settings(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Optio
         region: region.and_then(|text| values::word(text, "a region", problems))?,
         service: service.and_then(|text| values::word(text, "a signing name", problems)),
     })
+}
+
+/// `buckets`: those of S3 that clients reach by hosts of their own.
+fn buckets_of(
+    section: &mut Section<'_>,
+    aws: Option<&AwsSettings>,
+    place: Place,
+    problems: &mut Problems<'_>,
+) -> Vec<HostPattern> {
+    let mut hosts = Vec::new();
+    for bucket in section.strings("buckets", Limits::HOSTS, problems) {
+        let Some(AwsSettings { region, .. }) = aws else {
+            problems.at(bucket.at, "expected `buckets` only beside `region`");
+            continue;
+        };
+        // One label or several, as a bucket's name is; never a wildcard.
+        let host = format!("{}.s3.{region}.amazonaws.com", bucket.value);
+        match hosts::normalise(&host, place) {
+            Ok(pattern) if pattern.wildcard_base().is_none() => hosts.push(pattern),
+            _ => {
+                let found = bucket.shown();
+                problems.at(
+                    bucket.at,
+                    format!("expected the name of a bucket, found {found}"),
+                );
+            }
+        }
+    }
+    hosts
 }
 
 /// An account of AWS has a region; another has neither region nor service.

@@ -120,7 +120,14 @@ stop = "Ctrl+Alt+Shift+Escape"
         let config = parsed(own).unwrap();
         let account = &config.accounts[&"store".parse().unwrap()];
         assert_eq!(account.credential, settings(Some("s3")));
+        let config = parsed(&aws("region = \"eu-west-1\"\nbuckets = [\"a.b-c\"]")).unwrap();
+        let hosts = &config.accounts[&"cloud".parse().unwrap()].hosts;
+        assert_eq!(hosts[2].as_str(), "a.b-c.s3.eu-west-1.amazonaws.com");
         for (text, wanted) in [
+            (
+                aws("region = \"a\"\nbuckets = [\"*\"]"),
+                "4:12: expected the name of a bucket, found “*”",
+            ),
             (
                 aws(""),
                 "1:11: expected `region` beside credential = \"aws\", found none",
@@ -402,7 +409,7 @@ stop = "Ctrl+Alt+Shift+Escape"
             ),
             (
                 "host = \"b.example\"",
-                "4:1: expected a key of [accounts.s] (ca, connect_to, credential, effects, environment, forward_headers, hosts, kind, plaintext, port, region, service, tags, token_url), found “host” (did you mean \"hosts\"?)",
+                "4:1: expected a key of [accounts.s] (buckets, ca, connect_to, credential, effects, environment, forward_headers, hosts, kind, plaintext, port, region, service, tags, token_url), found “host” (did you mean \"hosts\"?)",
             ),
         ];
         for (line, expected) in table {
