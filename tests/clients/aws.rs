@@ -359,7 +359,7 @@ console.log((await new STSClient({ maxAttempts: 1 }).send(new GetCallerIdentityC
 ";
 
 #[test]
-fn the_sdk_for_javascript_works_with_placeholders_and_is_asked_about() {
+fn the_sdk_for_javascript_works_with_placeholders_and_its_read_goes_alone() {
     let cloud = Cloud::start();
     let mut scene = scene(&cloud);
     // Without the rule.
@@ -368,10 +368,7 @@ fn the_sdk_for_javascript_works_with_placeholders_and_is_asked_about() {
     scene.accept(&text).unwrap();
     write(&scene, "client.mjs", NODE);
     tools::copy_node_modules(&scene);
-    let from = scene.authority.screen().len();
     let agent = scene.run(&["node", "client.mjs"]).unwrap();
-    let asked = scene.authority.approve(from).unwrap();
-    assert!(asked.contains("sts.eu-west-1.amazonaws.com"), "{asked}");
     let told = ended(agent);
     assert!(
         told.contains("arn:aws:iam::123456789012:user/stand-in"),

@@ -4,6 +4,7 @@
 
 mod agents;
 mod bench;
+mod catalogue;
 mod clients;
 mod deny;
 mod packages;
@@ -27,6 +28,8 @@ usage: cargo xtask COMMAND
   bench hotkey  measures how long the release build takes from the stop key to the latch
   bench stop    measures how long after a press of the stop anything still happens
                 (--stops N, 100 of each means; --by freeze-v2|freeze-v1|kill, all three)
+  bench catalogue  measures how large the catalogue is and how long it takes to know a request
+  catalogue     writes the generated catalogue anew from the pinned packages (network; a maintainer's)
   agents        puts real coding agents (from npm) to work in runs, with a scripted model
   tidy          only the rules of the code base
   deny          only the licences, bans and sources of dependencies
@@ -44,6 +47,8 @@ fn main() -> ExitCode {
         ["bench"] => bench::run(),
         ["bench", "hotkey"] => bench::hotkey(),
         ["bench", "stop", options @ ..] => bench::stop(options),
+        ["bench", "catalogue"] => catalogue::bench(),
+        ["catalogue"] => catalogue::write(),
         ["agents"] => agents::run(),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::check(),

@@ -13,16 +13,7 @@ pub(crate) fn find(table: &Table, method: &str, host: &str, path: &str) -> Optio
 }
 
 /// Judges by the table and the inspector of the operation.
-pub(crate) fn judge(
-    account: &Account,
-    request: &RequestView<'_>,
-    found: Option<&Found>,
-    facts: &Facts<'_>,
-    habits: Option<Habits>,
-) -> Judgement {
-    let Some(found) = found else {
-        return unknown(account, request, habits);
-    };
+pub(crate) fn judge(found: &Found, facts: &Facts<'_>) -> Judgement {
     let entry = &found.entry;
     let value = |name: &str| facts.value(name);
     let mut judgement = Judgement::new(
@@ -44,13 +35,26 @@ pub(crate) fn judge(
     judgement
 }
 
-/// An operation that the table does not hold: never routine, at least a write
-/// unless it only reads, and whatever its name suggests.
-fn unknown(account: &Account, request: &RequestView<'_>, habits: Option<Habits>) -> Judgement {
-    let target = format!("{}{}", request.host, request.path);
+/// An operation that nothing holds: never routine, at least a write unless it
+/// only reads, and whatever its name suggests. `named` is the name that it says
+/// itself, besides its path.
+pub(crate) fn unknown(
+    account: &Account,
+    request: &RequestView<'_>,
+    named: Option<&str>,
+    habits: Option<Habits>,
+) -> Judgement {
+    let mut target = format!("{}{}", request.host, request.path);
+    let mut effects = effects_of_unknown(habits, request.method, request.path);
+    let mut operation = plain::operation(request.method, request.path);
+    if let Some(name) = named {
+        target = format!("{target} {name}");
+        effects = effects.union(verbs::of_name(name, false));
+        operation = plain::operation(request.method, &format!("{} {name}", request.path));
+    }
     let mut judgement = Judgement::new(
-        plain::operation(request.method, request.path),
-        effects_of_unknown(habits, request.method, request.path),
+        operation,
+        effects,
         words::unknown(&account.provider.0, request.method, &target),
         "not in the catalogue, by method and name",
     );

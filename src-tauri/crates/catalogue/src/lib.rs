@@ -9,8 +9,9 @@
 //! Knowledge comes in *layers*, and the most severe one wins: their effects are
 //! united, and one doubt is enough to end `routine`.
 //!
-//! 1. `table`: operations of a provider, by method and path template; `plain`:
-//!    methods, where no table describes the host.
+//! 1. `table`: operations of a provider, by method and path template, made by
+//!    hand; `generated`: those that the providers' own descriptions list, for
+//!    what no table holds; `plain`: methods, where neither describes the host.
 //! 2. `inspect`: what a body adds to its operation (a force flag, the ids of a
 //!    bulk deletion, the recipients of a mail).
 //! 3. `verbs`: what the name of an unknown operation suggests.
@@ -36,12 +37,14 @@
 mod aws_hosts;
 mod aws_sts;
 mod body;
+mod generated;
 mod github;
 mod gmail;
 mod inspect;
 mod judgement;
 mod kind;
 mod known;
+mod kubernetes;
 mod models;
 mod path;
 mod plain;
@@ -63,5 +66,17 @@ pub use aws_hosts::aws_scope;
 pub use kind::{
     Kind, Placeholder, PlaceholderFile, Presentation, REGION, VOLATILE_HEADERS, kind, kinds,
 };
+/// The generated catalogue's embedded form, for the tool that writes it and for
+/// tests over all that it holds.
+pub mod embedded {
+    pub use crate::generated::EMBEDDED;
+    pub use crate::generated::form::{
+        Class, Form, Level, MAGIC, MANY, ONE, Operation, Service, Traits, WORDS_AN_OFFSET, Want,
+        effects_of,
+    };
+    pub use crate::generated::is_known;
+    pub use crate::generated::listing::Listed;
+}
+
 pub use recognise::{Explanation, Recognised, explain, id, needs_body, recognise};
 pub use request::{BodyView, RequestView};

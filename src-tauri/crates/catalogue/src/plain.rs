@@ -24,8 +24,12 @@ pub(crate) fn judge(request: &RequestView<'_>) -> Judgement {
 
 /// Method and path, in printable ASCII.
 pub(crate) fn operation(method: &str, path: &str) -> String {
-    format!("{method} {path}")
-        .chars()
+    printable(&format!("{method} {path}"))
+}
+
+/// With a question mark for what is not printable ASCII.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
         .map(|c| {
             if c.is_ascii_graphic() || c == ' ' {
                 c

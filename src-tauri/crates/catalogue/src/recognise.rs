@@ -3,7 +3,9 @@
 use crate::body::{self, Content, MediaType, form};
 use crate::judgement::{Facts, Judgement};
 use crate::table::{BodyRole, Found, Table, table, tables};
-use crate::{BodyView, RequestView, aws_sts, known, plain, preview, rules, smuggled, words};
+use crate::{
+    BodyView, RequestView, aws_sts, generated, known, plain, preview, rules, smuggled, words,
+};
 use countersign_model::{
     Account, DataPreview, Digest, Effects, Foreign, HeaderField, Objects, Words,
 };
@@ -59,10 +61,19 @@ pub struct Explanation {
 pub fn recognise(account: &Account, request: &RequestView<'_>) -> Recognised {
     let table = table(&account.provider.0);
     let found = table.and_then(|t| known::find(t, request.method, request.host, request.path));
-    let needed = needs(account, found.as_ref(), request.method, request.headers);
+    let provider = account.provider.0.as_str();
+    let query = form::laxly(request.query.unwrap_or(""));
+    // What is made by hand knows more, and is asked first.
+    let by_path = match found {
+        Some(_) => None,
+        None => generated::by_path(provider, request, &query),
+    };
+    let needed = match &by_path {
+        Some(by_path) => only_reads(request.method) || !by_path.streams(),
+        None => needs(account, found.as_ref(), request.method, request.headers),
+    };
     let json_anyway = table.is_some_and(|t| t.habits.json_anyway);
     let content = body::read(request, needed, json_anyway);
-    let query = form::laxly(request.query.unwrap_or(""));
     let params = found.as_ref().map(|f| f.params.clone()).unwrap_or_default();
     let facts = Facts {
         content: &content,
@@ -70,25 +81,31 @@ pub fn recognise(account: &Account, request: &RequestView<'_>) -> Recognised {
         params,
     };
 
-    let mut judgement = match table {
-        None if account.provider.is_plain() => plain::judge(request),
-        _ => known::judge(
-            account,
-            request,
-            found.as_ref(),
-            &facts,
-            table.map(|t| t.habits),
-        ),
+    let mut judgement = match (table, &found) {
+        (None, _) if account.provider.is_plain() => plain::judge(request),
+        (_, Some(found)) => known::judge(found, &facts),
+        (_, None) => {
+            generated::judge_any(provider, request, by_path, &facts).unwrap_or_else(|named| {
+                let habits = table.map(|t| t.habits);
+                known::unknown(account, request, named.as_deref(), habits)
+            })
+        }
     };
     apply_rules(&mut judgement, account, request);
     if let Some(table) = table {
         (table.screen)(&facts, &mut judgement);
     }
     aws_sts::raise(&mut judgement, account, request, &content, &query);
+    if generated::describes(provider) {
+        generated::screen(provider, request, &facts, &mut judgement);
+    }
     doubt_what_is_ambiguous(&mut judgement, request, &content, &facts);
-    let effects_of = |method: &str| match table {
-        Some(table) => known::effects_with(table, method, request),
-        None => smuggled::effects_of_method(method),
+    let effects_of = |method: &str| {
+        let by_table = match table {
+            Some(table) => known::effects_with(table, method, request),
+            None => smuggled::effects_of_method(method),
+        };
+        by_table.union(generated::effects_with(provider, method, request, &query))
     };
     smuggled::raise(
         &mut judgement,
@@ -162,29 +179,33 @@ fn doubt_what_is_ambiguous(
 pub fn needs_body(
     account: &Account,
     method: &str,
+    host: &str,
     path: &str,
     query: Option<&str>,
     headers: &[HeaderField],
 ) -> bool {
-    let _ = query;
     // Whatever the operation: bodies that do not belong there are read. Most
     // requests have none, and are not looked up twice.
     if only_reads(method) {
         return true;
     }
-    let Some(table) = table(&account.provider.0) else {
-        return needs(account, None, method, headers);
-    };
-    // The host is not part of the question; every one that has such an
-    // operation must agree.
-    let found: Vec<Found> = table
-        .hosts()
-        .filter_map(|host| known::find(table, method, host, path))
-        .collect();
-    found.is_empty()
-        || found
-            .iter()
-            .any(|f| needs(account, Some(f), method, headers))
+    let found = table(&account.provider.0).and_then(|t| known::find(t, method, host, path));
+    if found.is_none() {
+        let request = RequestView {
+            method,
+            host,
+            path,
+            query,
+            headers,
+            body: BodyView::None,
+        };
+        let query = form::laxly(query.unwrap_or(""));
+        let by_path = generated::by_path(&account.provider.0, &request, &query);
+        if by_path.is_some_and(|found| found.streams()) {
+            return false;
+        }
+    }
+    needs(account, found.as_ref(), method, headers)
 }
 
 fn only_reads(method: &str) -> bool {
@@ -217,16 +238,17 @@ pub fn explain(account: &Account, request: &RequestView<'_>) -> Explanation {
     }
 }
 
-/// The catalogue's name and a digest over its tables, for the record.
+/// The catalogue's name and a digest over all that it judges by, for the record.
 #[must_use]
 pub fn id() -> &'static str {
     static ID: OnceLock<String> = OnceLock::new();
     ID.get_or_init(|| {
-        let parts: Vec<&[u8]> = tables()
+        let mut parts: Vec<&[u8]> = tables()
             .iter()
             .map(|table: &&Table| table.text.as_bytes())
             .collect();
-        let digest = Digest::of_parts("countersign/catalogue/1", &parts).to_string();
-        format!("handmade-1-{}", &digest[..16])
+        parts.push(generated::EMBEDDED);
+        let digest = Digest::of_parts("countersign/catalogue/2", &parts).to_string();
+        format!("catalogue-2-{}", &digest[..16])
     })
 }

@@ -134,6 +134,7 @@ impl Table {
         }
     }
     /// The hosts that it describes.
+    #[cfg(test)]
     pub(crate) fn hosts(&self) -> impl Iterator<Item = &'static str> {
         let hosts =
             |line: &'static str| line.strip_prefix("host ").unwrap_or("").split_whitespace();

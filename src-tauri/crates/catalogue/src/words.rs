@@ -154,6 +154,21 @@ pub(crate) fn ambiguous() -> Words {
     Words::new("another operation matches it just as well")
 }
 
+/// What an operation does stands in a content that nobody looks into.
+pub(crate) fn depends_on_content() -> Words {
+    Words::new("what else it does depends on its content")
+}
+
+/// A doubt in our own words.
+pub(crate) fn doubted(why: &'static str) -> Words {
+    Words::new(why)
+}
+
+/// A header or parameter by which somebody else's rights are used.
+pub(crate) fn another_identity(name: &str) -> Words {
+    Words::new("it acts as somebody else by ").foreign(name)
+}
+
 /// An operation that a provider's tables do not hold.
 pub(crate) fn unknown(provider: &str, method: &str, target: &str) -> Words {
     Words::new(format!(

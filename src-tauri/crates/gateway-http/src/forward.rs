@@ -105,6 +105,7 @@ async fn judge<C: Countersigner>(
     let needs_body = countersign_catalogue::needs_body(
         &account,
         &head.method,
+        &target.host,
         &target.path,
         query.as_deref(),
         &fields,

@@ -26,6 +26,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     // What a signature is; whose key makes it is for others to know.
     ("sigv4", &["model"]),
     ("vault", &["model", "sigv4"]),
+    // A maintainer's tool; no part of the product.
+    ("catalogue-gen", &["model", "catalogue"]),
     ("ledger", &["model"]),
     (
         "broker",

@@ -151,7 +151,11 @@ impl MediaType {
 }
 
 fn is_json(essence: &str) -> bool {
-    essence == "application/json" || essence.ends_with("+json")
+    // The last two are AWS's.
+    matches!(
+        essence,
+        "application/json" | "application/x-amz-json-1.0" | "application/x-amz-json-1.1"
+    ) || essence.ends_with("+json")
 }
 
 fn is_text(essence: &str) -> bool {

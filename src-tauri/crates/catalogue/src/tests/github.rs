@@ -296,7 +296,9 @@ fn files_of_releases_may_stream_and_nothing_else() {
     );
     assert_eq!(known.effects.to_string(), "publish");
     assert!(!known.routine && !known.preview.whole);
-    let needs = |method: &str, path: &str| needs_body(&request.account, method, path, None, &[]);
+    let needs = |method: &str, path: &str| {
+        needs_body(&request.account, method, &request.host, path, None, &[])
+    };
     assert!(!needs("POST", "/repos/o/r/releases/1/assets"));
     assert!(needs("POST", "/repos/o/r/issues") && needs("POST", "/graphql") && needs("POST", "/x"));
 }

@@ -244,7 +244,14 @@ fn only_plain_bytes_may_stream_past() {
         }]
     };
     let needs = |method: &str, kind: &str| {
-        needs_body(&plain("GET /").account, method, "/", None, &typed(kind))
+        needs_body(
+            &plain("GET /").account,
+            method,
+            "forum.example",
+            "/",
+            None,
+            &typed(kind),
+        )
     };
     for kind in [
         "application/json",

@@ -195,7 +195,7 @@ fn an_operation_of_another_host_or_another_case_is_unknown() {
 
 #[test]
 fn the_id_says_which_tables_judged() {
-    assert!(id().starts_with("handmade-1-") && id().len() == "handmade-1-".len() + 16);
+    assert!(id().starts_with("catalogue-2-") && id().len() == "catalogue-2-".len() + 16);
 }
 
 #[test]
