@@ -331,6 +331,94 @@ static KINDS: &[Kind] = &[
         ..SITE
     },
     Kind {
+        name: "google",
+        provider: "google",
+        // Not gmail.googleapis.com, which has a kind of its own.
+        hosts: &[
+            "www.googleapis.com",
+            "aiplatform.googleapis.com",
+            "artifactregistry.googleapis.com",
+            "bigquery.googleapis.com",
+            "cloudbuild.googleapis.com",
+            "cloudfunctions.googleapis.com",
+            "cloudresourcemanager.googleapis.com",
+            "compute.googleapis.com",
+            "container.googleapis.com",
+            "dns.googleapis.com",
+            "docs.googleapis.com",
+            "firestore.googleapis.com",
+            "iam.googleapis.com",
+            "iamcredentials.googleapis.com",
+            "logging.googleapis.com",
+            "monitoring.googleapis.com",
+            "people.googleapis.com",
+            "pubsub.googleapis.com",
+            "run.googleapis.com",
+            "secretmanager.googleapis.com",
+            "serviceusage.googleapis.com",
+            "sheets.googleapis.com",
+            "slides.googleapis.com",
+            "sqladmin.googleapis.com",
+            "storage.googleapis.com",
+            "tasks.googleapis.com",
+        ],
+        credential: Presentation::Oauth2,
+        token_url: Some("https://oauth2.googleapis.com/token"),
+        token_endpoints: &[
+            ("oauth2.googleapis.com", "/token"),
+            ("accounts.google.com", "/o/oauth2/token"),
+        ],
+        token_hosts: &["oauth2.googleapis.com", "accounts.google.com"],
+        forward_headers: &[
+            "x-goog-api-client",
+            "x-goog-user-project",
+            "x-http-method-override",
+            "x-upload-content-length",
+            "x-upload-content-type",
+        ],
+        volatile_headers: &["x-goog-api-client"],
+        placeholder_files: &[PlaceholderFile {
+            variable: "GOOGLE_APPLICATION_CREDENTIALS",
+            file_name: "google-authorized-user.json",
+            content: r#"{"type":"authorized_user","client_id":"countersign-placeholder","client_secret":"countersign-placeholder","refresh_token":"countersign-placeholder"}"#,
+        }],
+        ..SITE
+    },
+    Kind {
+        name: "microsoft-graph",
+        provider: "microsoft-graph",
+        hosts: &["graph.microsoft.com"],
+        credential: Presentation::Bearer,
+        forward_headers: &["consistencylevel"],
+        ..SITE
+    },
+    Kind {
+        name: "gitlab",
+        provider: "gitlab",
+        // An installation of one's own says its `hosts`.
+        hosts: &["gitlab.com"],
+        credential: Presentation::Bearer,
+        placeholders: &[instead("GITLAB_TOKEN", "countersign-placeholder")],
+        ..SITE
+    },
+    Kind {
+        name: "stripe",
+        provider: "stripe",
+        hosts: &["api.stripe.com"],
+        credential: Presentation::Bearer,
+        forward_headers: &["stripe-account", "stripe-version"],
+        placeholders: &[instead("STRIPE_API_KEY", "sk_test_countersign-placeholder")],
+        ..SITE
+    },
+    Kind {
+        name: "cloudflare",
+        provider: "cloudflare",
+        hosts: &["api.cloudflare.com"],
+        credential: Presentation::Bearer,
+        placeholders: &[instead("CLOUDFLARE_API_TOKEN", "countersign-placeholder")],
+        ..SITE
+    },
+    Kind {
         name: "anthropic",
         provider: "anthropic",
         hosts: &["api.anthropic.com"],
