@@ -78,7 +78,7 @@ pub(crate) fn submission<C: Countersigner>(
         objects: known.objects,
         words: known.words,
         routine: known.routine,
-        decided_by: known.decided_by,
+        decided_by: format!("{}; {}", known.decided_by, countersign_catalogue::id()),
         account: account.id.clone(),
         environment: account.environment.clone(),
         reason: headers::reason(head),

@@ -77,6 +77,7 @@ pub(crate) fn catalogue(
         }
     ));
     say::line(&format!("  decided by  {}", explained.decided_by));
+    say::line(&format!("  catalogue   {}", countersign_catalogue::id()));
     Ok(())
 }
 
