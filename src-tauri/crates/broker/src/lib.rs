@@ -52,7 +52,8 @@ pub use health::Moment;
 pub use lines::Carrier;
 pub use permit::Permit;
 pub use port::{
-    AccountView, Countersigner, Destination, Line, NotConnected, Rejected, Release, Submission,
+    AccountView, Countersigner, Destination, Held as LineHeld, Line, NotConnected, Rejected,
+    Release, Submission,
 };
 pub use runs::Run;
 pub use stop::EmergencyStop;

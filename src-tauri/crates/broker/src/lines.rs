@@ -11,13 +11,23 @@
 //!   stopped. Whoever stops says so first and cuts after. So a connection is cut,
 //!   or nobody is given it.
 //! - To cut needs no memory and no new descriptor, and waits for nobody but who
-//!   keeps or lets go of a connection.
+//!   keeps or lets go of a connection; neither of them waits for anything.
+//! - A connection is held until nothing of it is left to be sent. Whoever uses it
+//!   may say that it has closed it, and that it did so in order; not how long that
+//!   may take.
 
+use crate::port::Held;
 use countersign_model::{AgentId, RunFacts, RunId};
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::net::TcpStream;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// How long what was written may take to arrive once its user has closed it.
+const LEAVES: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Connections of one run at once. A gateway that keeps to its limits needs less
 /// than half.
@@ -45,7 +55,8 @@ struct OfRun {
     carriers: HashMap<u64, Box<dyn Carrier>>,
 }
 
-/// The broker's hold on a connection. Dropped, the connection is its user's alone.
+/// The broker's hold on a connection, or on who uses one. Dropped, the connection
+/// is reset, if it is not closed by then.
 #[derive(Debug)]
 pub(crate) struct Hold {
     lines: Arc<Lines>,
@@ -119,15 +130,50 @@ impl Lines {
     }
 }
 
+impl Held for Hold {
+    fn closed(self: Box<Self>, in_order: bool) {
+        let Some(runtime) = Handle::try_current().ok().filter(|_| in_order) else {
+            return;
+        };
+        runtime.spawn(async move {
+            for _ in 0..LEAVES.as_millis() / LOOK_AGAIN.as_millis() {
+                if self.is_over() {
+                    break;
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        });
+    }
+}
+
+impl Hold {
+    /// Whether both sides have closed it, or one has reset it: a connection that is
+    /// none any more has no other end. Source: getpeername(2).
+    fn is_over(&self) -> bool {
+        let all = self.lines.0.read().unwrap_or_else(PoisonError::into_inner);
+        let ours = all
+            .get(&self.run)
+            .and_then(|of_run| of_run.open.get(&self.number));
+        ours.is_none_or(|ours| ours.peer_addr().is_err())
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         let mut all = self.lines.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut ours = None;
         if let Some(of_run) = all.get_mut(&self.run) {
-            of_run.open.remove(&self.number);
+            ours = of_run.open.remove(&self.number);
             of_run.carriers.remove(&self.number);
             if of_run.open.is_empty() && of_run.carriers.is_empty() {
                 all.remove(&self.run);
             }
+        }
+        drop(all);
+        // First, so that closing it never waits, whatever its user has set
+        // (`SO_LINGER`).
+        if let Some(ours) = ours {
+            abort(&ours);
         }
     }
 }
@@ -150,7 +196,6 @@ mod tests {
     use countersign_model::{Foreign, StopMeans};
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
-    use std::time::Duration;
 
     fn facts(agent: &str, number: u8) -> RunFacts {
         RunFacts {
@@ -250,14 +295,67 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_was_let_go_of_is_its_users_alone() {
+    fn a_connection_that_is_let_go_of_is_reset_though_its_user_holds_on() {
         let lines = Arc::<Lines>::default();
         let (ours, mut theirs) = connected();
         drop(lines.keep(&facts("bot", 1), &ours).unwrap());
-        lines.cut(None, || ());
-        drop(ours);
-        assert_eq!(theirs.read(&mut [0]).unwrap(), 0);
+        let reset = theirs.read(&mut [0]).unwrap_err();
+        assert_eq!(reset.kind(), std::io::ErrorKind::ConnectionReset);
         assert!(lines.0.read().unwrap().is_empty());
+    }
+
+    /// What a user that wants to hold up the authority may set.
+    fn lingers(connection: &TcpStream) {
+        let long = Some(Duration::from_secs(20));
+        rustix::net::sockopt::set_socket_linger(connection, long).unwrap();
+    }
+
+    #[test]
+    fn letting_go_waits_for_nothing_that_its_user_has_set() {
+        let lines = Arc::<Lines>::default();
+        let (mut ours, _theirs) = connected();
+        let hold = lines.keep(&facts("bot", 1), &ours).unwrap();
+        fill(&mut ours);
+        lingers(&ours);
+        // Its user's end goes first, and does not wait: another has it still.
+        drop(ours);
+        let began = std::time::Instant::now();
+        drop(hold);
+        assert!(began.elapsed() < Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn what_was_closed_in_order_arrives_whole_and_is_cut_by_the_stop_until_it_has() {
+        for stopped in [false, true] {
+            let lines = Arc::<Lines>::default();
+            let (mut ours, mut theirs) = connected();
+            let hold = lines.keep(&facts("bot", 1), &ours).unwrap();
+            let written = fill(&mut ours);
+            ours.shutdown(std::net::Shutdown::Write).unwrap();
+            drop(ours);
+            Box::new(hold).closed(true);
+            if stopped {
+                lines.cut(None, || ());
+            }
+            let read = tokio::task::spawn_blocking(move || {
+                let mut all = Vec::new();
+                theirs.read_to_end(&mut all).map(|_| all.len())
+            });
+            match read.await.unwrap() {
+                Ok(read) => assert_eq!((stopped, read), (false, written)),
+                Err(end) => {
+                    assert!(stopped, "{end}");
+                    assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset);
+                }
+            }
+            for _ in 0..100 {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                if lines.0.read().unwrap().is_empty() {
+                    break;
+                }
+            }
+            assert!(lines.0.read().unwrap().is_empty(), "it is let go of");
+        }
     }
 
     #[test]

@@ -105,8 +105,15 @@ pub enum NotConnected {
 pub struct Line {
     /// The connection.
     pub tcp: TcpStream,
-    /// To be dropped after the connection: it is not closed before.
-    pub held: Box<dyn Send + Sync>,
+    /// To be told when it is closed. Dropped instead, the connection is reset.
+    pub held: Box<dyn Held>,
+}
+
+/// The broker's hold on a connection.
+pub trait Held: Send + Sync {
+    /// Its user has closed it; `in_order`, if what was written is to arrive, which
+    /// it has some seconds for.
+    fn closed(self: Box<Self>, in_order: bool);
 }
 
 impl std::fmt::Debug for Line {

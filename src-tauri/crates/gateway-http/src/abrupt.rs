@@ -6,6 +6,7 @@
 //! away. Where it was shut down in order, that is what was wanted, and it is sent.
 //! Source: socket(7), `SO_LINGER`; RFC 9293, section 3.10.4 (ABORT).
 
+use countersign_broker::LineHeld;
 use rustix::net::sockopt::set_socket_linger;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -18,19 +19,19 @@ use tokio::net::TcpStream;
 pub(crate) struct Abrupt {
     tcp: TcpStream,
     shut_down: bool,
-    /// The broker's, dropped last.
-    _held: Box<dyn Send + Sync>,
+    /// The broker's, until it is told.
+    held: Option<Box<dyn LineHeld>>,
 }
 
 impl Abrupt {
     /// # Errors
     /// What the system says.
-    pub(crate) fn new(tcp: TcpStream, held: Box<dyn Send + Sync>) -> io::Result<Self> {
+    pub(crate) fn new(tcp: TcpStream, held: Option<Box<dyn LineHeld>>) -> io::Result<Self> {
         set_socket_linger(&tcp, Some(Duration::ZERO))?;
         Ok(Self {
             tcp,
             shut_down: false,
-            _held: held,
+            held,
         })
     }
 }
@@ -40,6 +41,9 @@ impl Drop for Abrupt {
         if self.shut_down {
             // Else it is reset, which loses what its reader did not wait for.
             let _ = set_socket_linger(&self.tcp, None);
+        }
+        if let Some(held) = self.held.take() {
+            held.closed(self.shut_down);
         }
     }
 }
@@ -94,7 +98,7 @@ mod tests {
     async fn full() -> (Abrupt, TcpStream, usize) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tcp = TcpStream::connect(listener.local_addr().unwrap());
-        let mut ours = Abrupt::new(tcp.await.unwrap(), Box::new(())).unwrap();
+        let mut ours = Abrupt::new(tcp.await.unwrap(), None).unwrap();
         let (theirs, _) = listener.accept().await.unwrap();
         let mut written = 0;
         let moment = Duration::from_millis(200);

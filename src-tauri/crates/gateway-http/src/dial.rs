@@ -155,7 +155,7 @@ async fn connect<C: Countersigner>(to: &To<'_, C>) -> Result<Abrupt, Failed> {
     let registered = || {
         tcp.set_nonblocking(true)?;
         tcp.set_nodelay(true)?;
-        Abrupt::new(TcpStream::from_std(tcp)?, held)
+        Abrupt::new(TcpStream::from_std(tcp)?, Some(held))
     };
     registered().map_err(|_| Failed::NotSent("The service could not be reached."))
 }

@@ -71,13 +71,15 @@ mod transparent;
 mod two;
 mod upstream;
 mod websocket;
+mod whose;
 mod wire;
 
 pub use ca::{CaError, CaParts, RunCa};
 pub use gate::Doors;
 pub use limits::Limits;
-pub use port::{Checked, Ports, is_of_user, is_own};
+pub use port::{Checked, Ports};
 pub use run::RunGateway;
+pub use whose::{is_of_user, is_own};
 
 pub use countersign_sigv4::Key;
 

@@ -8,12 +8,12 @@
 //! each run. It also answers the run's questions for names ([`crate::names`]).
 
 use crate::names::{self, Names};
+use crate::whose::{is_of_user, rows, table};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvFlags, SendFlags};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -475,66 +475,9 @@ fn sorted(found: Vec<Found>) -> io::Result<Sockets> {
 /// The connection, if its other end is of this user's.
 async fn if_of(uid: u32, came: Came) -> Option<Came> {
     let local = came.stream.local_addr().ok()?;
-    is_of_user(uid, came.peer, local).await.then_some(came)
-}
-
-/// Whether the other end of a connection within this machine, which came from `peer`
-/// to `local`, is of this user's. Where that cannot be told, it is not.
-pub async fn is_of_user(uid: u32, peer: SocketAddr, local: SocketAddr) -> bool {
-    #[cfg(target_os = "linux")]
-    if let Some(of) = crate::diag::owner(peer, local) {
-        return of == uid;
-    }
-    for protocol in ["tcp", "tcp6"] {
-        let Ok(table) = table(protocol).await else {
-            return false;
-        };
-        // A socket of IPv6 reaches an address of IPv4 too (RFC 4291, 2.5.5.2).
-        let spelled = |at| spelled(at, protocol == "tcp6");
-        if let Some(of) = owner(&table, &spelled(peer), &spelled(local)) {
-            return of == uid;
-        }
-    }
-    false
-}
-
-/// Whether this process itself listens at this TCP port, at whatever address of
-/// this machine.
-///
-/// # Errors
-/// When that cannot be told.
-pub async fn is_own(port: u16) -> io::Result<bool> {
-    let four = table("tcp").await?;
-    let six = match table("tcp6").await {
-        // A kernel without IPv6.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        six => six?,
-    };
-    let (at, to_nobody) = (format!(":{port:04X}"), ":0000");
-    let inodes: Vec<u64> = rows(&four)
-        .chain(rows(&six))
-        .filter(|row| row.local.ends_with(&at) && row.remote.ends_with(to_nobody))
-        .map(|row| row.inode)
-        .collect();
-    tokio::task::spawn_blocking(move || has_one_of(&inodes)).await?
-}
-
-/// Whether one of these sockets is open in this process.
-fn has_one_of(inodes: &[u64]) -> io::Result<bool> {
-    let names: Vec<PathBuf> = inodes
-        .iter()
-        .map(|inode| format!("socket:[{inode}]").into())
-        .collect();
-    for open in std::fs::read_dir("/proc/self/fd")? {
-        match std::fs::read_link(open?.path()) {
-            Ok(name) if names.contains(&name) => return Ok(true),
-            Ok(_) => {}
-            // It was closed meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(false)
+    is_of_user(uid, &came.stream, came.peer, local)
+        .await
+        .then_some(came)
 }
 
 /// Whether one of the sockets belongs to the network of this process.
@@ -542,56 +485,6 @@ async fn any_is_of_this_network(found: &[Found]) -> io::Result<bool> {
     let (tcp, udp) = (table("tcp").await?, table("udp").await?);
     let mut rows = rows(&tcp).chain(rows(&udp));
     Ok(rows.any(|row| row.inode != 0 && found.iter().any(|socket| socket.inode == row.inode)))
-}
-
-/// The kernel's table of this network's sockets of a protocol (IPv4).
-async fn table(protocol: &str) -> io::Result<String> {
-    tokio::fs::read_to_string(format!("/proc/net/{protocol}")).await
-}
-
-/// What is known of a socket. Addresses are as the table spells them.
-struct Row<'t> {
-    local: &'t str,
-    remote: &'t str,
-    uid: u32,
-    /// 0 when no process has it any more.
-    inode: u64,
-}
-
-/// Source: `proc_net_tcp(5)`.
-fn rows(table: &str) -> impl Iterator<Item = Row<'_>> {
-    table.lines().skip(1).filter_map(|line| {
-        let mut fields = line.split_ascii_whitespace().skip(1);
-        Some(Row {
-            local: fields.next()?,
-            remote: fields.next()?,
-            // After: state, queues, timer, retransmits.
-            uid: fields.nth(4)?.parse().ok()?,
-            // After: time-outs.
-            inode: fields.nth(1)?.parse().ok()?,
-        })
-    })
-}
-
-/// To whom the other end of a connection belongs. `None` where there is none, or
-/// the peer has gone: what no process has is listed as root's.
-fn owner(table: &str, peer: &str, local: &str) -> Option<u32> {
-    rows(table)
-        .find(|row| row.local == peer && row.remote == local)
-        .filter(|row| row.inode != 0)
-        .map(|row| row.uid)
-}
-
-/// As the kernel prints an address: as the numbers that its bytes are in memory.
-fn spelled(at: SocketAddr, mapped: bool) -> String {
-    let bytes = match at.ip() {
-        IpAddr::V4(ip) if mapped => ip.to_ipv6_mapped().octets().to_vec(),
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
-    };
-    let numbers = bytes.as_chunks().0.iter().map(|b| u32::from_ne_bytes(*b));
-    let ip: String = numbers.map(|number| format!("{number:08X}")).collect();
-    format!("{ip}:{:04X}", at.port())
 }
 
 #[cfg(test)]

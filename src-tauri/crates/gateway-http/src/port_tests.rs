@@ -1,4 +1,5 @@
 use super::*;
+use crate::whose::{is_own, owner, spelled};
 use std::net::{SocketAddrV4, TcpListener as Blocking, UdpSocket};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
@@ -177,10 +178,34 @@ async fn a_socket_of_ipv6_that_comes_to_an_address_of_ipv4_is_its_users_too() {
     let (server, peer) = listener.accept().await.unwrap();
     let local = server.local_addr().unwrap();
     assert!(client.local_addr().unwrap().is_ipv6() && peer.is_ipv4());
-    assert!(is_of_user(me(), peer, local).await);
-    assert!(!is_of_user(me() + 1, peer, local).await);
+    assert!(is_of_user(me(), &server, peer, local).await);
+    assert!(!is_of_user(me() + 1, &server, peer, local).await);
     drop(client);
-    assert!(!is_of_user(me(), peer, local).await);
+    assert!(!is_of_user(me(), &server, peer, local).await);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_reset_is_not_taken_for_the_one_in_its_place() {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    // From the same port: the first is reset before it is looked at.
+    let client = |from: SocketAddr| {
+        let client = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        sockopt::set_socket_reuseaddr(&client, true).unwrap();
+        sockopt::set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
+        bind(&client, &from).unwrap();
+        connect(&client, &at).unwrap();
+        client
+    };
+    let first = client("127.0.0.1:0".parse().unwrap());
+    let (server, peer) = listener.accept().await.unwrap();
+    drop(first);
+    let _second = client(peer);
+    let local = server.local_addr().unwrap();
+    assert!(!is_of_user(me(), &server, peer, local).await);
+    let (server, peer) = listener.accept().await.unwrap();
+    assert!(is_of_user(me(), &server, peer, local).await);
 }
 
 #[tokio::test]

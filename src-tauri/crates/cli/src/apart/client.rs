@@ -5,7 +5,8 @@ use super::frame::{self, Reader, Sender};
 use super::message::{FromGateway, Order, ToGateway, View, Wish};
 use async_trait::async_trait;
 use countersign_broker::{
-    AccountView, Countersigner, Destination, Line, NotConnected, Rejected, Release, Submission,
+    AccountView, Countersigner, Destination, Line, LineHeld, NotConnected, Rejected, Release,
+    Submission,
 };
 use countersign_model::{
     Digest, ExactRequest, Outcome, ReasonCode, Refusal, RequestId, RunFacts, RunId, Settled,
@@ -104,17 +105,25 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A connection that was wished for. Dropped, it says that it is closed.
+/// A connection that was wished for, until it is said that it is closed.
 struct Closes {
     control: Arc<OwnedFd>,
     call: u64,
+    in_order: bool,
+}
+
+impl LineHeld for Closes {
+    fn closed(mut self: Box<Self>, in_order: bool) {
+        self.in_order = in_order;
+    }
 }
 
 impl Drop for Closes {
     fn drop(&mut self) {
-        let call = self.call;
+        let (call, in_order) = (self.call, self.in_order);
+        let closed = Wish::Closed { call, in_order };
         // Without the authority this process ends.
-        let _ = datagram::send(self.control.as_fd(), &Wish::Closed { call }, &[]);
+        let _ = datagram::send(self.control.as_fd(), &closed, &[]);
     }
 }
 
@@ -395,13 +404,14 @@ impl Countersigner for Client {
             held = Some(Closes {
                 control: Arc::clone(&self.control),
                 call,
+                in_order: false,
             });
             Wish::Connect { call, to }
         };
         match self.wish(wish).await {
             Ok((None, Some(connection))) => Ok(Line {
                 tcp: connection.into(),
-                held: Box::new(held),
+                held: Box::new(held.ok_or(NotConnected::Unreachable)?),
             }),
             Ok((Some(why), _)) => Err(why),
             Ok((None, None)) | Err(_) => Err(NotConnected::Unreachable),

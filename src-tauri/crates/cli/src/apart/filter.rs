@@ -20,12 +20,12 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_dup, libc::SYS_fstat, libc::SYS_ftruncate, libc::SYS_fsync,
     // sockets that it was given, and connections that come in by them
     libc::SYS_accept4, libc::SYS_recvmsg, libc::SYS_recvfrom, libc::SYS_shutdown,
-    libc::SYS_getsockname, libc::SYS_getpeername, libc::SYS_getsockopt, libc::SYS_setsockopt,
+    libc::SYS_getsockname, libc::SYS_getpeername, libc::SYS_getsockopt,
     // waiting
     libc::SYS_epoll_create1, libc::SYS_epoll_ctl, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2, libc::SYS_eventfd2, libc::SYS_ppoll,
     libc::SYS_futex, libc::SYS_nanosleep, libc::SYS_clock_nanosleep, libc::SYS_restart_syscall,
     // memory
-    libc::SYS_brk, libc::SYS_munmap, libc::SYS_mremap, libc::SYS_madvise,
+    libc::SYS_brk, libc::SYS_munmap, libc::SYS_mremap,
     // threads
     libc::SYS_exit, libc::SYS_exit_group, libc::SYS_set_robust_list, libc::SYS_rseq, libc::SYS_sched_yield,
     libc::SYS_sched_getaffinity, libc::SYS_gettid, libc::SYS_getpid, libc::SYS_sigaltstack, libc::SYS_rt_sigprocmask,
@@ -87,12 +87,44 @@ pub(super) fn lock() -> Result<(), seccompiler::Error> {
         libc::SYS_clone,
         vec![condition(0, SeccompCmpOp::MaskedEq(thread), thread)?],
     );
-    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
-        rules.insert(
-            call,
-            vec![condition(2, SeccompCmpOp::MaskedEq(executable), 0)?],
-        );
-    }
+    rules.insert(
+        libc::SYS_mprotect,
+        vec![condition(2, SeccompCmpOp::MaskedEq(executable), 0)?],
+    );
+    // Nor is it a file's, for which the kernel could have to wait.
+    let nameless = libc::MAP_ANONYMOUS as u64;
+    rules.insert(
+        libc::SYS_mmap,
+        vec![SeccompRule::new(vec![
+            SeccompCondition::new(2, word.clone(), SeccompCmpOp::MaskedEq(executable), 0)?,
+            SeccompCondition::new(3, word.clone(), SeccompCmpOp::MaskedEq(nameless), nameless)?,
+        ])?],
+    );
+    // What a connection does when it is closed is all that it may change of one: not
+    // how fast the kernel sends what was written, which would outlive this process.
+    rules.insert(
+        libc::SYS_setsockopt,
+        [
+            (libc::SOL_SOCKET, libc::SO_LINGER),
+            (libc::IPPROTO_TCP, libc::TCP_NODELAY),
+        ]
+        .map(|(level, option)| {
+            SeccompRule::new(vec![
+                SeccompCondition::new(1, word.clone(), SeccompCmpOp::Eq, level as u64)?,
+                SeccompCondition::new(2, word.clone(), SeccompCmpOp::Eq, option as u64)?,
+            ])
+        })
+        .into_iter()
+        .collect::<Result<_, _>>()?,
+    );
+    // The allocator gives memory back. (`MADV_PAGEOUT` would have the kernel wait for
+    // a disk while it holds a connection.)
+    let given_back = [libc::MADV_DONTNEED, libc::MADV_FREE];
+    let given_back = given_back.map(|advice| condition(2, SeccompCmpOp::Eq, advice as u64));
+    rules.insert(
+        libc::SYS_madvise,
+        given_back.into_iter().collect::<Result<_, _>>()?,
+    );
     // To send is not to connect: with this flag it would be (tcp(7)).
     let connects = libc::MSG_FASTOPEN as u64;
     rules.insert(
@@ -160,6 +192,7 @@ mod tests {
                     connects_by_sending(&fresh, address),
                 ),
                 ("a way for descriptors", hands_on(&pair)),
+                ("the pace of a connection", paces(&stream)),
                 (
                     "a program",
                     std::process::Command::new("/bin/true").spawn().is_ok(),
@@ -191,6 +224,14 @@ mod tests {
         let flags = rustix::net::SendFlags::from_bits_retain(libc::MSG_FASTOPEN as u32);
         let sent = rustix::net::sendto(socket, b"x", flags, &to);
         sent != Err(rustix::io::Errno::NOSYS)
+    }
+
+    /// Whether it can have the kernel send slowly what it writes.
+    fn paces(connection: &TcpStream) -> bool {
+        assert!(connection.set_nodelay(true).is_ok(), "that is allowed");
+        let linger = Some(std::time::Duration::ZERO);
+        rustix::net::sockopt::set_socket_linger(connection, linger).unwrap();
+        rustix::net::sockopt::set_socket_send_buffer_size(connection, 1 << 20).is_ok()
     }
 
     /// Whether it can send a descriptor along.

@@ -5,7 +5,7 @@ use super::datagram;
 use super::lane;
 use super::message::{Order, View, Wish};
 use super::process::SUBCOMMAND;
-use countersign_broker::{Broker, Carrier, Countersigner as _, Destination};
+use countersign_broker::{Broker, Carrier, Countersigner as _, Destination, LineHeld};
 use countersign_containment::inherit_nothing;
 use countersign_gateway_http::{CaParts, Checked, Key, RunCa};
 use countersign_model::{RunFacts, RunId};
@@ -191,7 +191,7 @@ impl Apart {
         let mut wishes = JoinSet::new();
         // The connections that it has, by the call that wished for each; and of those
         // that are being made, the calls.
-        let mut lines = HashMap::new();
+        let mut lines: HashMap<u64, Held> = HashMap::new();
         let crashed = |why: &str| Ok(why.to_owned());
         loop {
             tokio::select! { biased;
@@ -208,7 +208,11 @@ impl Apart {
                 }
                 wish = hear(control) => match wish? {
                     None => return crashed("it closed its connection"),
-                    Some(Wish::Closed { call }) => drop(lines.remove(&call)),
+                    Some(Wish::Closed { call, in_order }) => {
+                        if let Some(Some(held)) = lines.remove(&call) {
+                            held.closed(in_order);
+                        }
+                    }
                     Some(_) if wishes.len() >= MOST_WISHES => {
                         return crashed("it asked for too much at once");
                     }
@@ -346,7 +350,7 @@ async fn say(control: &UnixStream, order: &Order, carry: &[BorrowedFd<'_>]) -> i
 }
 
 /// The broker's hold on a connection.
-type Held = Option<Box<dyn Send + Sync>>;
+type Held = Option<Box<dyn LineHeld>>;
 
 /// What is said of a wish, what that carries, and what is held of it here.
 type Granted = (Order, Vec<OwnedFd>, Held);

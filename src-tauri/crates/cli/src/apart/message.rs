@@ -79,8 +79,9 @@ pub(super) enum Wish {
     Connect { call: u64, to: Destination },
     /// A file without a name.
     Spool { call: u64 },
-    /// The connection of that call is closed.
-    Closed { call: u64 },
+    /// The connection of that call is closed; in order, if what was written to it is
+    /// to arrive.
+    Closed { call: u64, in_order: bool },
 }
 
 /// An account as a run may use it now.

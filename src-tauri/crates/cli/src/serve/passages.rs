@@ -289,7 +289,7 @@ impl Passage {
             (To::Machine, _) => true,
             (To::Run, Ok(local)) => {
                 let _one = self.lookups.lock().await;
-                is_of_user(nix::unistd::getuid().as_raw(), peer, local).await
+                is_of_user(nix::unistd::getuid().as_raw(), from, peer, local).await
             }
             (To::Run, Err(_)) => false,
         };

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use countersign_broker::{
-    AccountView, Countersigner, Destination, Line, NotConnected, Presented, Rejected, Release,
-    Submission,
+    AccountView, Countersigner, Destination, Line, LineHeld, NotConnected, Presented, Rejected,
+    Release, Submission,
 };
 use countersign_model::{
     Digest, ExactRequest, Foreign, ReasonCode, Refusal, RequestId, RunFacts, RunId, Settled,
@@ -89,6 +89,12 @@ impl Drop for Asking<'_> {
             self.0.withdrawn.fetch_add(1, Ordering::SeqCst);
         }
     }
+}
+
+struct Unheld;
+
+impl LineHeld for Unheld {
+    fn closed(self: Box<Self>, _: bool) {}
 }
 
 #[async_trait]
@@ -194,7 +200,7 @@ impl Countersigner for Fake {
         let tcp = tcp.and_then(tokio::net::TcpStream::into_std);
         Ok(Line {
             tcp: tcp.map_err(|_| NotConnected::Unreachable)?,
-            held: Box::new(()),
+            held: Box::new(Unheld),
         })
     }
     async fn spool(&self, _: &RunId) -> io::Result<File> {
