@@ -38,6 +38,11 @@ iam.create_user(UserName='stand-in')
 everything = {'Version': '2012-10-17', 'Statement': [{'Effect': 'Allow', 'Action': '*', 'Resource': '*'}]}
 iam.put_user_policy(UserName='stand-in', PolicyName='all', PolicyDocument=json.dumps(everything))
 key = iam.create_access_key(UserName='stand-in')['AccessKey']
+iam = boto3.client('iam', endpoint_url=f'http://127.0.0.1:{server.port}', region_name='us-east-1',
+                   aws_access_key_id=key['AccessKeyId'], aws_secret_access_key=key['SecretAccessKey'])
+anybody = {'Version': '2012-10-17', 'Statement': [{'Effect': 'Allow', 'Action': 'sts:AssumeRole', 'Principal': {'AWS': '*'}}]}
+iam.create_role(RoleName='worker', AssumeRolePolicyDocument=json.dumps(anybody))
+iam.put_role_policy(RoleName='worker', PolicyName='all', PolicyDocument=json.dumps(everything))
 print(server.port, key['AccessKeyId'] + ':' + key['SecretAccessKey'], flush=True)
 sys.stdin.read()
 "#;
@@ -333,6 +338,35 @@ fn memory_of_gateways(authority: u32) -> Vec<u8> {
         }
     }
     memory
+}
+
+#[test]
+fn a_run_acts_as_the_role_that_the_vault_has_assumed() {
+    let cloud = Cloud::start();
+    let mut scene = scene(&cloud);
+    let (id, secret) = cloud.key.split_once(':').unwrap();
+    let role = serde_json::json!({
+        "AccessKeyId": id, "SecretAccessKey": secret,
+        "RoleArn": "arn:aws:iam::123456789012:role/worker",
+    });
+    scene.set_credential("cloud", &role.to_string()).unwrap();
+    let script = "PYTHONPATH=python /usr/bin/python3 -c \"
+import boto3
+for _ in range(3): print(boto3.client('sts').get_caller_identity()['Arn'])
+s3 = boto3.client('s3')
+s3.create_bucket(Bucket='things', CreateBucketConfiguration={'LocationConstraint': 'eu-west-1'})
+s3.put_object(Bucket='things', Key='k', Body=b'v')
+print(s3.get_object(Bucket='things', Key='k')['Body'].read())\"";
+    let told = done(&scene, script);
+    let acts = "arn:aws:sts::123456789012:assumed-role/worker/countersign";
+    assert_eq!(told.matches(acts).count(), 3, "{told}");
+    assert!(told.contains("b'v'"), "{told}");
+    let seen = cloud.upstream.seen();
+    let assumed = |s: &&Seen| String::from_utf8_lossy(&s.body).contains("Action=AssumeRole");
+    assert_eq!(seen.iter().filter(assumed).count(), 1, "once is enough");
+    for request in seen.iter().filter(|s| !assumed(s)) {
+        assert!(request.header("x-amz-security-token").is_some());
+    }
 }
 
 /// So that the stand-in is known to tell a wrong signature from a right one.

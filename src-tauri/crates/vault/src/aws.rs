@@ -1,6 +1,7 @@
 //! Requests of AWS are signed here, so that the key itself goes nowhere. Source: AWS
 //! IAM User Guide, "Create a signed AWS API request".
 
+use crate::assume_role::Role;
 use crate::oauth::Text;
 use crate::{Place, Presented, Secret, VaultError};
 use countersign_model::{AwsScope, BodyCommitment, Digest, ExactRequest, HeaderField};
@@ -18,6 +19,8 @@ const UNSIGNED: [&str; 3] = ["accept-encoding", "content-length", "user-agent"];
 pub(crate) struct AccessKey {
     key: Key,
     token: Option<Secret>,
+    /// It is there to assume this role, and for nothing else.
+    role: Option<Role>,
 }
 
 /// As AWS's own tools print credentials (`credential_process`, STS).
@@ -30,21 +33,33 @@ struct Document<'a> {
     secret_access_key: Text<'a>,
     #[serde(borrow)]
     session_token: Option<Text<'a>>,
+    /// Ours: to be assumed with this key.
+    role_arn: Option<String>,
+    external_id: Option<String>,
 }
 
 impl AccessKey {
-    /// From `ID:SECRET`, `ID:SECRET:TOKEN`, or the JSON document of AWS's tools.
+    /// From `ID:SECRET`, `ID:SECRET:TOKEN`, or the JSON document of AWS's tools, in
+    /// which `RoleArn` (and `ExternalId`) may say a role to act as.
     pub(crate) fn parse(secret: &Secret) -> Result<Self, VaultError> {
         let bytes = secret.expose();
         if bytes.first() == Some(&b'{') {
             // The parser's own message could quote the document.
             let document: Document<'_> = serde_json::from_slice(bytes)
                 .map_err(|_| refused("it is no document with AccessKeyId and SecretAccessKey"))?;
-            return Self::of(
+            let role = match &document.role_arn {
+                None => None,
+                Some(arn) => {
+                    let role = Role::new(arn, document.external_id.as_deref());
+                    Some(role.ok_or_else(|| refused("its RoleArn or ExternalId is none"))?)
+                }
+            };
+            let key = Self::of(
                 document.access_key_id.0.as_bytes(),
                 document.secret_access_key.0.as_bytes(),
                 document.session_token.as_ref().map(|t| t.0.as_bytes()),
-            );
+            )?;
+            return Ok(Self { role, ..key });
         }
         let mut parts = bytes.splitn(3, |&b| b == b':');
         let (id, key) = (parts.next().unwrap_or_default(), parts.next());
@@ -63,7 +78,18 @@ impl AccessKey {
         Ok(Self {
             key,
             token: token.map(|token| Secret::new(token.to_vec())),
+            role: None,
         })
+    }
+
+    /// As the token service gave it.
+    pub(crate) fn temporary(id: &[u8], secret: &[u8], token: &[u8]) -> Result<Self, VaultError> {
+        Self::of(id, secret, Some(token))
+    }
+
+    /// The role that it is there to assume.
+    pub(crate) const fn role(&self) -> Option<&Role> {
+        self.role.as_ref()
     }
 
     /// Signs what was judged, as it will be sent, for now and for this scope.

@@ -134,6 +134,7 @@ fn what_is_no_access_key_is_refused_without_a_word_of_it() {
         "AKIAIOSFODNN7EXAMPLE:wJalrXUtnFEMI K7MDENG",
         "AKIAIOSFODNN7EXAMPLE:wJalrXUtnFEMI/K7MDENG:a\nb-token",
         r#"{"AccessKeyId": "AKIAIOSFODNN7EXAMPLE"}"#,
+        r#"{"AccessKeyId": "AKIAIOSFODNN7EXAMPLE", "SecretAccessKey": "wJalrXUtnFEMI", "RoleArn": "role"}"#,
         "{",
     ] {
         let error = parse(bad).err().expect(bad).to_string();

@@ -38,7 +38,8 @@ pub enum VaultError {
     /// The credential cannot be used the way its account says.
     #[error("The credential cannot be used: {0}.")]
     Refused(String),
-    /// No access token could be had for the refresh token.
+    /// No access token could be had for the refresh token, or no credentials of a
+    /// role for the access key.
     #[error("No access token: {0}.")]
     OAuth(String),
     /// [`Vault::forget`](crate::Vault::forget) was called while this was under way.

@@ -7,7 +7,7 @@
 //!
 //! Reading order: `secret`, `error`, `vault` (what others call), `thread` (where
 //! the keyring is called), `items` (what is kept), `store` (where it is kept),
-//! `present`, `oauth` and `aws` (how it is shown to a host), `cache`.
+//! `present`, `oauth`, `aws` and `assume_role` (how it is shown to a host), `cache`.
 //!
 //! Invariants:
 //! - secrets are zeroised when dropped and do not print (guarantee G9). What
@@ -18,6 +18,7 @@
 //! - every failure is a [`VaultError`] with a truthful reason, within the
 //!   time-out, also while the keyring hangs.
 
+mod assume_role;
 mod aws;
 mod cache;
 mod clock;

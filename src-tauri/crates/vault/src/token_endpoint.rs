@@ -31,7 +31,7 @@ const ASSUMED_LIFE: Duration = Duration::from_secs(300);
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// What a form leaves as it is, besides letters and digits (RFC 6749 appendix B).
-const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
+pub(crate) const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
 /// What the endpoint gave.
 pub(crate) struct Granted {
@@ -118,7 +118,7 @@ async fn exchange(account: &Account, user: &AuthorizedUser) -> Result<Granted, V
 }
 
 /// Where to go, and as whom to greet it.
-struct Endpoint {
+pub(crate) struct Endpoint {
     /// The URL without its port, where `addresses` hold the port instead.
     dial: Url,
     /// The `Host` header: host and, if not the usual one, port.
@@ -139,6 +139,11 @@ impl Endpoint {
             .ok_or_else(|| {
                 failed("neither the credential nor the account says where tokens are refreshed")
             })?;
+        Self::at(account, text).await
+    }
+
+    /// At this URL.
+    pub(crate) async fn at(account: &Account, text: &str) -> Result<Self, VaultError> {
         let mut dial = Url::parse(text).map_err(|_| failed("the token URL is not valid"))?;
         let host = dial.host_str().unwrap_or_default().to_owned();
         if host.is_empty() || !dial.username().is_empty() || dial.password().is_some() {
@@ -180,8 +185,16 @@ impl Endpoint {
         })
     }
 
+    pub(crate) fn dial(&self) -> Url {
+        self.dial.clone()
+    }
+    /// What stands in `Host`.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
     /// A client for this one request.
-    async fn client(&self, account: &Account) -> Result<Client, VaultError> {
+    pub(crate) async fn client(&self, account: &Account) -> Result<Client, VaultError> {
         let mut client = Client::builder()
             .tls_backend_preconfigured(self.tls(account).await?)
             .redirect(reqwest::redirect::Policy::none())
@@ -263,7 +276,7 @@ fn form(user: &AuthorizedUser) -> Zeroizing<Vec<u8>> {
     body
 }
 
-async fn whole_body(mut response: Response) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+pub(crate) async fn whole_body(mut response: Response) -> Result<Zeroizing<Vec<u8>>, VaultError> {
     let mut body = Zeroizing::new(Vec::with_capacity(LONGEST_REPLY));
     while let Some(chunk) = response.chunk().await.map_err(|e| explain(&e))? {
         if body.len() + chunk.len() > LONGEST_REPLY {
@@ -304,7 +317,7 @@ fn refusal(status: StatusCode, body: &[u8]) -> VaultError {
 }
 
 /// Which kind of failure it was; the library's text holds URLs.
-fn explain(error: &reqwest::Error) -> VaultError {
+pub(crate) fn explain(error: &reqwest::Error) -> VaultError {
     if error.is_timeout() {
         failed("the token endpoint did not answer in time")
     } else if certificate_refused(error) {
@@ -334,6 +347,6 @@ fn certificate_refused(error: &reqwest::Error) -> bool {
     false
 }
 
-fn failed(why: &str) -> VaultError {
+pub(crate) fn failed(why: &str) -> VaultError {
     VaultError::OAuth(why.to_owned())
 }

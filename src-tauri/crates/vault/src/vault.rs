@@ -1,5 +1,6 @@
 //! What the rest of the authority calls.
 
+use crate::assume_role::Session;
 use crate::aws::AccessKey;
 use crate::cache::{self, Cache, Ready};
 use crate::clock::Moment;
@@ -74,6 +75,7 @@ struct Inner {
 #[derive(Default)]
 struct Slot {
     tokens: Tokens,
+    session: Session,
     failed: Option<(Moment, CredentialVersion, VaultError)>,
 }
 
@@ -319,7 +321,10 @@ impl Inner {
                     .present(&self.store, &account, &of, &secret)
                     .await?,
             ),
-            CredentialKind::Aws(_) => Ready::Signs(AccessKey::parse(&secret)?),
+            CredentialKind::Aws(settings) => {
+                let key = AccessKey::parse(&secret)?;
+                Ready::Signs(slot.session.key(&account, settings, &of, key).await?)
+            }
             kind => Ready::Presented(shape(kind, &secret)?),
         };
         self.cache
