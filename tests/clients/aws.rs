@@ -173,7 +173,8 @@ parts = TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
 s3.upload_fileobj(io.BytesIO(large), 'things', 'parts', Config=parts)
 s3.download_file('things', 'parts', 'downloaded', Config=parts)
 print('parts', open('downloaded', 'rb').read() == large)
-s3.delete_objects(Bucket='things', Delete={'Objects': [{'Key': 'plain'}, {'Key': 'unsigned'}]})
+for key in ['plain', 'unsigned']:
+    s3.delete_object(Bucket='things', Key=key)
 print('deleted', s3.list_objects_v2(Bucket='things')['KeyCount'])
 
 print('identity', boto3.client('sts').get_caller_identity()['Arn'])
