@@ -5,6 +5,7 @@ use crate::aws_hosts::aws_scope;
 use crate::body::Content;
 use crate::body::form::Pairs;
 use crate::judgement::{Judgement, fx};
+use crate::request::header;
 use crate::{BodyView, RequestView, words};
 use countersign_model::Effect::{Permission, Secret};
 use countersign_model::{Account, CredentialKind};
@@ -40,10 +41,11 @@ pub(crate) fn raise(
     let mut actions = query
         .iter()
         .chain(form)
-        .filter(|(name, _)| name == "Action")
+        .filter(|(name, _)| name.eq_ignore_ascii_case("action"))
         .map(|(_, action)| action.as_str());
+    let named_besides = header(request.headers, "x-amz-target").next().is_some();
     let harmless = match (actions.next(), actions.next()) {
-        (Some(action), None) => MINTS_NOTHING.contains(&action),
+        (Some(action), None) => !named_besides && MINTS_NOTHING.contains(&action),
         // None, or two of which a service may take either.
         _ => false,
     };
@@ -90,6 +92,13 @@ mod tests {
             .at(host)
             .json("{}");
         assert!(as_json.effects().contains("permission"));
+        let targeted = draft("aws", "GET /?Action=GetCallerIdentity")
+            .at(host)
+            .header(
+                "x-amz-target",
+                "AWSSecurityTokenServiceV20110615.AssumeRole",
+            );
+        assert!(targeted.effects().contains("permission") && !targeted.judge().routine);
         let elsewhere = draft("aws", "POST /")
             .at("sqs.eu-west-1.amazonaws.com")
             .form("Action=ListQueues");

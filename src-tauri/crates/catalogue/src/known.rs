@@ -1,11 +1,12 @@
 //! Hosts that a table describes.
 
+use crate::generated::Unknown;
 use crate::judgement::{Facts, Judgement, fx};
 use crate::path::Segments;
 use crate::table::{BodyRole, Found, Habits, Table};
-use crate::{RequestView, plain, verbs, words};
+use crate::{RequestView, aws, plain, verbs, words};
 use countersign_model::Effect::Write;
-use countersign_model::{Account, Effects, Objects};
+use countersign_model::{Effects, Objects};
 
 /// The operation that a request is, if the table holds it.
 pub(crate) fn find(table: &Table, method: &str, host: &str, path: &str) -> Option<Found> {
@@ -36,26 +37,33 @@ pub(crate) fn judge(found: &Found, facts: &Facts<'_>) -> Judgement {
 }
 
 /// An operation that nothing holds: never routine, at least a write unless it
-/// only reads, and whatever its name suggests. `named` is the name that it says
-/// itself, besides its path.
+/// only reads, and whatever its name suggests. Where it says its name itself,
+/// besides its path, the name counts in place of the method.
 pub(crate) fn unknown(
-    account: &Account,
+    provider: &str,
     request: &RequestView<'_>,
-    named: Option<&str>,
+    said: &Unknown,
     habits: Option<Habits>,
 ) -> Judgement {
     let mut target = format!("{}{}", request.host, request.path);
-    let mut effects = effects_of_unknown(habits, request.method, request.path);
-    let mut operation = plain::operation(request.method, request.path);
-    if let Some(name) = named {
+    let mut effects = said.by_path;
+    let mut path = request.path.to_owned();
+    for name in &said.names {
         target = format!("{target} {name}");
-        effects = effects.union(verbs::of_name(name, false));
-        operation = plain::operation(request.method, &format!("{} {name}", request.path));
+        effects = effects.union(aws::effects_of_operation(name));
+        path = format!("{path} {name}");
     }
+    let by_name_alone = !said.names.is_empty()
+        && matches!(request.path, "/" | "")
+        && matches!(request.method, "GET" | "POST");
+    if !by_name_alone {
+        effects = effects.union(effects_of_unknown(habits, request.method, request.path));
+    }
+    let operation = plain::operation(request.method, &path);
     let mut judgement = Judgement::new(
         operation,
         effects,
-        words::unknown(&account.provider.0, request.method, &target),
+        words::unknown(provider, request.method, &target),
         "not in the catalogue, by method and name",
     );
     judgement.objects = Objects {

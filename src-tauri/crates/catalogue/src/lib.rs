@@ -34,6 +34,7 @@
 //! - Foreign values reach [`Recognised::words`] only as foreign spans.
 //! - No input panics, and no input takes more than linear time and memory.
 
+mod aws;
 mod aws_hosts;
 mod aws_sts;
 mod body;

@@ -4,10 +4,11 @@ use crate::body::{self, Content, MediaType, form};
 use crate::judgement::{Facts, Judgement};
 use crate::table::{BodyRole, Found, Table, table, tables};
 use crate::{
-    BodyView, RequestView, aws_sts, generated, known, plain, preview, rules, smuggled, words,
+    BodyView, RequestView, aws, aws_sts, generated, known, plain, preview, rules, smuggled, words,
 };
 use countersign_model::{
-    Account, DataPreview, Digest, Effects, Foreign, HeaderField, Objects, Words,
+    Account, CredentialKind, DataPreview, Digest, Effects, Foreign, HeaderField, Objects, Provider,
+    Words,
 };
 use serde::Serialize;
 use std::sync::OnceLock;
@@ -59,9 +60,9 @@ pub struct Explanation {
 /// whose host matched. Never fails: what is not understood has effects that ask.
 #[must_use]
 pub fn recognise(account: &Account, request: &RequestView<'_>) -> Recognised {
-    let table = table(&account.provider.0);
+    let provider = judged_as(account);
+    let table = table(provider);
     let found = table.and_then(|t| known::find(t, request.method, request.host, request.path));
-    let provider = account.provider.0.as_str();
     let query = form::laxly(request.query.unwrap_or(""));
     // What is made by hand knows more, and is asked first.
     let by_path = match found {
@@ -74,6 +75,7 @@ pub fn recognise(account: &Account, request: &RequestView<'_>) -> Recognised {
     };
     let json_anyway = table.is_some_and(|t| t.habits.json_anyway);
     let content = body::read(request, needed, json_anyway);
+    let by_more = aws::says_more_than_its_path(provider, request, &content, &query, &by_path);
     let params = found.as_ref().map(|f| f.params.clone()).unwrap_or_default();
     let facts = Facts {
         content: &content,
@@ -82,16 +84,19 @@ pub fn recognise(account: &Account, request: &RequestView<'_>) -> Recognised {
     };
 
     let mut judgement = match (table, &found) {
-        (None, _) if account.provider.is_plain() => plain::judge(request),
+        (None, _) if is_plain(provider) => plain::judge(request),
         (_, Some(found)) => known::judge(found, &facts),
         (_, None) => {
-            generated::judge_any(provider, request, by_path, &facts).unwrap_or_else(|named| {
+            generated::judge_any(provider, request, by_path, &facts).unwrap_or_else(|unknown| {
                 let habits = table.map(|t| t.habits);
-                known::unknown(account, request, named.as_deref(), habits)
+                known::unknown(provider, request, &unknown, habits)
             })
         }
     };
-    apply_rules(&mut judgement, account, request);
+    if provider == aws::PROVIDER {
+        aws::raise_by_host(&mut judgement, account, request);
+    }
+    apply_rules(&mut judgement, account, request, by_more);
     if let Some(table) = table {
         (table.screen)(&facts, &mut judgement);
     }
@@ -127,16 +132,41 @@ pub fn recognise(account: &Account, request: &RequestView<'_>) -> Recognised {
     }
 }
 
-/// The account's own rules: the only layer that may lower.
-fn apply_rules(judgement: &mut Judgement, account: &Account, request: &RequestView<'_>) {
+/// Whose operations an account's requests are. What is signed as AWS's are is
+/// one of AWS's, by whatever hosts the account is known: its method says nothing.
+fn judged_as(account: &Account) -> &str {
+    match account.credential {
+        CredentialKind::Aws(_) => aws::PROVIDER,
+        _ => account.provider.0.as_str(),
+    }
+}
+
+fn is_plain(provider: &str) -> bool {
+    provider == Provider::PLAIN
+}
+
+/// The account's own rules: the only layer that may lower. They are about method
+/// and path, so that they only add where a request says more (`by_more`).
+fn apply_rules(
+    judgement: &mut Judgement,
+    account: &Account,
+    request: &RequestView<'_>,
+    by_more: bool,
+) {
     if account.effects.is_empty() {
         return;
     }
     let (method, path) = (request.method, request.path);
     if let Some(applied) = rules::strictly(account, method, path).filter(|a| !a.effects.is_empty())
     {
-        judgement.lower_to(applied.effects, format!("rule {:?}", applied.name));
-        if account.provider.is_plain() {
+        let layer = format!("rule {:?}", applied.name);
+        if by_more {
+            judgement.raise(applied.effects, &layer);
+            judgement.unsure("it names its operation besides its path");
+            return;
+        }
+        judgement.lower_to(applied.effects, layer);
+        if is_plain(judged_as(account)) {
             let target = format!("{}{path}", request.host);
             judgement.operation = applied.name;
             judgement.words = words::by_rule(method, &target, applied.effects);
@@ -189,7 +219,8 @@ pub fn needs_body(
     if only_reads(method) {
         return true;
     }
-    let found = table(&account.provider.0).and_then(|t| known::find(t, method, host, path));
+    let provider = judged_as(account);
+    let found = table(provider).and_then(|t| known::find(t, method, host, path));
     if found.is_none() {
         let request = RequestView {
             method,
@@ -200,7 +231,7 @@ pub fn needs_body(
             body: BodyView::None,
         };
         let query = form::laxly(query.unwrap_or(""));
-        let by_path = generated::by_path(&account.provider.0, &request, &query);
+        let by_path = generated::by_path(provider, &request, &query);
         if by_path.is_some_and(|found| found.streams()) {
             return false;
         }
@@ -218,7 +249,7 @@ fn needs(account: &Account, found: Option<&Found>, method: &str, headers: &[Head
     }
     match found {
         Some(found) => !matches!(found.entry.body, BodyRole::Opaque),
-        None => !account.provider.is_plain() || !MediaType::of(headers).is_opaque(),
+        None => !is_plain(judged_as(account)) || !MediaType::of(headers).is_opaque(),
     }
 }
 

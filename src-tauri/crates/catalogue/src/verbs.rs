@@ -140,7 +140,7 @@ pub(crate) fn of_name(name: &str, reads: bool) -> Effects {
 }
 
 /// `batchDelete` → batch, delete; `files.shared_publicURL` → files, shared, public, url.
-fn words_of(name: &str) -> Vec<String> {
+pub(crate) fn words_of(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut previous_lower = false;
     for c in name.chars() {

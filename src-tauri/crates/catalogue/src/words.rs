@@ -129,6 +129,11 @@ pub(crate) fn mints() -> Words {
     Words::new("it may mint credentials that act as somebody")
 }
 
+/// A host of a function, or of an API of the user's own.
+pub(crate) fn runs_code() -> Words {
+    Words::new("it runs somebody's own code, which may do anything")
+}
+
 /// A credential of the agent's own.
 pub(crate) fn own_credential(name: &str) -> Words {
     Words::new("it carries a credential of its own in ").foreign(name)

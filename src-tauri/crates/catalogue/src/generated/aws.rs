@@ -7,11 +7,13 @@
 use super::choice::{Found, Reached, among};
 use super::form::Form;
 use super::matching::{Slashes, exact};
-use crate::RequestView;
+use crate::aws::effects_of_operation;
 use crate::body::Content;
 use crate::body::form::{Pairs, laxly};
 use crate::path::Segments;
 use crate::request::header;
+use crate::{RequestView, verbs};
+use countersign_model::Effects;
 
 /// What a host of AWS says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,29 +136,40 @@ impl Named {
         targets.chain(self.actions.iter().map(|name| (Reached::Action, name)))
     }
 
-    /// What stands for the operation where none is known.
-    pub(crate) fn first(&self) -> Option<&str> {
-        let first = self.all().next().map(|(_, name)| name.as_str())?;
-        Some(first.rsplit('.').next().unwrap_or(first))
+    /// Each, without what stands before the operation.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.all().map(|(_, name)| short(name).to_owned()).collect()
+    }
+
+    pub(crate) fn says_any(&self) -> bool {
+        self.all().next().is_some()
     }
 }
 
+/// `DynamoDB_20120810.ListTables` → `ListTables`.
+fn short(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
 /// The operation that a request is: by name, where it names one, and else by
-/// its path.
+/// its path. And what it does if it is not that one: a name besides that nobody
+/// knows, or its method at a path that is not where names are heeded.
 pub(crate) fn dispatch(
     form: &'static Form<'static>,
     request: &RequestView<'_>,
     named: &Named,
     by_path: Option<Found>,
-) -> Option<Found> {
+) -> Option<(Found, Effects)> {
     let mut names = named.all();
-    let Some((reached, first)) = names.next() else {
-        return by_path;
+    let Some((reached, _)) = names.next() else {
+        return by_path.map(|found| (found, Effects::NONE));
     };
     let twice = names.next().is_some();
     let place = place(form, request.host)?;
     let mut operations = Vec::new();
+    let mut besides = Effects::NONE;
     for (reached, name) in named.all() {
+        let before = operations.len();
         let letter = if reached == Reached::Target { 'T' } else { 'A' };
         let key = format!("{letter}:{name}");
         for &tree in &place.trees {
@@ -165,10 +178,13 @@ pub(crate) fn dispatch(
                 .unwrap_or_default()
             {
                 if operation.name.is_empty() {
-                    operation.name = name.rsplit('.').next().unwrap_or(first).to_owned();
+                    operation.name = short(name).to_owned();
                 }
                 operations.push(operation);
             }
+        }
+        if operations.len() == before {
+            besides = besides.union(effects_of_operation(name));
         }
     }
     if operations.is_empty() {
@@ -179,6 +195,8 @@ pub(crate) fn dispatch(
         || !matches!(request.method, "GET" | "POST");
     if let Some(also) = &by_path {
         operations.extend(also.operations.iter().cloned());
+    } else if (other_path && request.method != "GET") || odd_method {
+        besides = besides.union(verbs::of_method(request.method));
     }
     let doubt = if twice {
         Some("it names its operation more than once")
@@ -189,11 +207,12 @@ pub(crate) fn dispatch(
     } else {
         None
     };
-    Some(Found {
+    let found = Found {
         operations,
         params: Vec::new(),
         reached,
         region: place.region,
         doubt,
-    })
+    };
+    Some((found, besides))
 }

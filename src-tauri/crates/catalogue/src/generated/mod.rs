@@ -18,6 +18,7 @@ pub(crate) mod sentence;
 pub(crate) use choice::Found;
 pub(crate) use screen::screen;
 
+use crate::body::Content;
 use crate::body::form::Pairs;
 use crate::judgement::{Facts, Judgement};
 use crate::path::Segments;
@@ -90,25 +91,57 @@ pub fn is_known(provider: &str, request: &RequestView<'_>) -> bool {
 /// its path.
 ///
 /// # Errors
-/// What it calls itself, if it does: the data does not hold it.
+/// What is known of it otherwise: the data does not hold it.
 pub(crate) fn judge_any(
     provider: &str,
     request: &RequestView<'_>,
     by_path: Option<Found>,
     facts: &Facts<'_>,
-) -> Result<Judgement, Option<String>> {
+) -> Result<Judgement, Unknown> {
     if provider == kubernetes::PROVIDER {
-        return kubernetes::judge(request, facts).ok_or(None);
+        return kubernetes::judge(request, facts).ok_or_else(Unknown::default);
     }
     if provider_of(provider) != Some("aws") {
-        let found = by_path.ok_or(None)?;
+        let found = by_path.ok_or_else(Unknown::default)?;
         return Ok(judge::judge(request, &found, facts));
     }
     let named = aws::Named::of(request, facts.content, facts.query);
-    let found = embedded().and_then(|form| aws::dispatch(form, request, &named, by_path));
-    found
-        .map(|found| judge::judge(request, &found, facts))
-        .ok_or_else(|| named.first().map(str::to_owned))
+    let also = by_path.as_ref().map_or(Effects::NONE, Found::effects);
+    let dispatched = embedded().and_then(|form| aws::dispatch(form, request, &named, by_path));
+    let Some((found, besides)) = dispatched else {
+        return Err(Unknown {
+            names: named.names(),
+            by_path: also,
+        });
+    };
+    let mut judgement = judge::judge(request, &found, facts);
+    if besides != Effects::NONE {
+        judgement.raise(besides, "not in the catalogue, by method and name");
+    }
+    Ok(judgement)
+}
+
+/// What is known of a request that the data does not hold.
+#[derive(Debug, Default)]
+pub(crate) struct Unknown {
+    /// What it calls itself, besides its path.
+    pub(crate) names: Vec<String>,
+    /// What its path alone would do.
+    pub(crate) by_path: Effects,
+}
+
+/// Whether a request to AWS names its operation, besides its path.
+pub(crate) fn names_its_operation(
+    request: &RequestView<'_>,
+    content: &Content,
+    query: &Pairs,
+) -> bool {
+    aws::Named::of(request, content, query).says_any()
+}
+
+/// Whether a host is one of a service of AWS that the data holds.
+pub(crate) fn is_service_of_aws(host: &str) -> bool {
+    embedded().is_some_and(|form| aws::place(form, host).is_some())
 }
 
 /// What the same request would do with another method.
