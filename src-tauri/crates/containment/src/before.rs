@@ -26,7 +26,8 @@ pub(crate) struct Before {
     pub(crate) common: Option<OsString>,
     /// Folders that could not be looked into, with device and inode: read-only.
     pub(crate) shut: Vec<(OsString, (u64, u64))>,
-    /// Whether no Python started from here, and everything could be looked into.
+    /// Whether no Python started from here or would, and everything could be looked
+    /// into.
     #[serde(default)]
     pub(crate) without_python: bool,
     /// Programs and the like that git's settings name.

@@ -155,10 +155,11 @@ impl Launch {
 
         let found =
             walk(&folder).map_err(ContainmentError::system("look through the working folder"))?;
+        let user_base = std::env::var_os("PYTHONUSERBASE");
         let later = spec
             .keep
             .as_ref()
-            .map(|keep| later::prepare(&folder, &found, keep, &owner.home))
+            .map(|keep| later::prepare(&folder, &found, keep, &owner.home, user_base.as_deref()))
             .transpose()
             .map_err(ContainmentError::system(
                 "keep the working folder's settings apart",

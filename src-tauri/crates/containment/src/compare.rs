@@ -253,7 +253,7 @@ impl<'a> Comparison<'a> {
     /// made as a whole, of folders that were not there before. Whoever runs anything of
     /// such a one runs what the agent put there, and sees it listed; its start-up files
     /// add nothing to that. But where a Python was, a link in its place could have that
-    /// one start from here.
+    /// one start from here; and where others look for packages (`python`), they would.
     fn is_of_made_environment(&self, path: &Path, found: &Found) -> bool {
         let is_listed = |above: &&Path| found.built_from.contains(&above.join("pyvenv.cfg"));
         let Some(root) = path.ancestors().skip(1).find(is_listed) else {

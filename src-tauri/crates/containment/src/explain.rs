@@ -32,7 +32,7 @@ pub fn explain(spec: &RunSpec) -> Result<Vec<String>, ContainmentError> {
             .into(),
     );
     lines.push(
-        "Repositories and settings that it makes in other folders below, and Python's *.pth, are taken away at its end until you accept them. (Not those of a virtual environment that it makes as a whole, where there was none: whatever you run of that, or your editor does, is its work.) While it goes on they are there: use neither git nor an editor in folders that it makes."
+        "Repositories and settings that it makes in other folders below, and Python's *.pth, are taken away at its end until you accept them. (Not those of a virtual environment that it makes as a whole, where there was none and no Python of yours looks: whatever you run of that, or your editor does, is its work.) While it goes on they are there: use neither git nor an editor in folders that it makes."
             .into(),
     );
     lines.push(

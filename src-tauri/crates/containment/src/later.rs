@@ -14,6 +14,7 @@ use crate::before::{BEFORE, Before, Repository, Setting, identity};
 use crate::entries::{self as tree, MOST_BYTES, Rights, Tree, read_plain};
 use crate::harmless;
 use crate::led::{Led, led};
+use crate::python;
 use crate::walk::{Found, SETTINGS_FOLDERS};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
@@ -206,11 +207,13 @@ fn is_real_folder(path: &Path) -> bool {
 
 /// Makes the copies, and says what is to be mounted. What it makes in the working
 /// folder is written down before, so that `settle` removes it whatever happens.
+/// `user_base` is the caller's `PYTHONUSERBASE`.
 pub(crate) fn prepare(
     folder: &Path,
     found: &Found,
     keep: &Keep,
     home: &Path,
+    user_base: Option<&OsStr>,
 ) -> io::Result<Mounts> {
     let mut work = Work {
         folder,
@@ -218,7 +221,9 @@ pub(crate) fn prepare(
         before: Before {
             folder: folder.into(),
             since: now(),
-            without_python: !found.has_python && found.shut.is_empty(),
+            without_python: !found.has_python
+                && found.shut.is_empty()
+                && !python::looks_into(folder, user_base, home),
             ..Before::default()
         },
         mounts: Mounts::default(),

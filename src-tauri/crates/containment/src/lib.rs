@@ -86,6 +86,8 @@ mod own;
 #[cfg(unix)]
 mod places;
 #[cfg(unix)]
+mod python;
+#[cfg(unix)]
 mod relay;
 #[cfg(unix)]
 mod running;

@@ -30,6 +30,23 @@ impl Whereabouts {
         })
     }
 
+    /// Of a path without links, of which the last parts may not be there yet.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub(crate) fn to_be(path: &Path) -> io::Result<Self> {
+        let mut there = path.ancestors();
+        let there = there.find(|above| above.symlink_metadata().is_ok());
+        let there = there.ok_or(io::ErrorKind::NotFound)?;
+        let mut this = Self::of(there)?;
+        if let Ok(rest) = path.strip_prefix(there)
+            && !rest.as_os_str().is_empty()
+        {
+            this.path.push(rest);
+        }
+        Ok(this)
+    }
+
     /// Whether one is the other or lies in it.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {

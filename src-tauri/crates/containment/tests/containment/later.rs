@@ -2,7 +2,7 @@
 //! somebody accepts it.
 
 use crate::stage::{PROBE, Ran, Stage, eventually};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -277,6 +277,32 @@ fn where_a_python_was_start_up_files_of_a_new_environment_wait_as_well() {
         let path = "own/lib/python3/site-packages/new.pth";
         assert!(ran.output.contains(&format!("change {path}\n")), "{ran:?}");
         assert!(!stage.folder.join(path).exists());
+    }
+}
+
+/// Every Python of the user's looks there, the system's too, though nothing is there
+/// before the run.
+#[test]
+fn where_pythonuserbase_leads_into_the_folder_start_up_files_of_a_new_environment_wait() {
+    let own = "own/lib/python3/site-packages/new.pth";
+    for (base, waits) in [
+        ("project/own", true),
+        ("link", true),
+        ("own", true),
+        ("other", false),
+    ] {
+        let mut stage = Stage::new();
+        symlink(stage.folder.join("own"), stage.home.join("link")).unwrap();
+        let named = match base {
+            // As somebody sets it who wants packages beside each project.
+            "own" => base.to_owned(),
+            _ => stage.home.join(base).display().to_string(),
+        };
+        stage.variables.insert("PYTHONUSERBASE".into(), named);
+        let ran = run(&stage, false, &format!("{MAKES}make own"));
+        let asked = ran.output.contains(&format!("change {own}\n"));
+        assert_eq!(asked, waits, "{base}: {ran:?}");
+        assert_eq!(!stage.folder.join(own).exists(), waits, "{base}");
     }
 }
 
@@ -701,7 +727,7 @@ fn what_the_users_session_starts_from_is_read_only_wherever_it_really_lies() {
         ("../project/bin", ".local/bin"),
         ("../project/a/nvim", ".config/nvim"),
     ] {
-        std::os::unix::fs::symlink(to, stage.home.join(link)).unwrap();
+        symlink(to, stage.home.join(link)).unwrap();
     }
     let ran = run(
         &stage,
