@@ -285,6 +285,40 @@ fn a_port_of_this_machine_is_reached_where_the_human_accepted_it_and_recorded_be
 }
 
 #[test]
+fn what_went_through_is_found_by_agent_and_by_run_though_the_authority_ended_before_it() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let (mut scene, _) = scene(&[], &[port.parse().unwrap()]);
+    let run = scene.run(&["python3", "-c", POURER, &port]).unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.read_exact(&mut [0; 10_000]).unwrap();
+    let status = said(&scene.countersign(&["status", "--json"]).unwrap());
+    let (_, id) = status.split_once("\"run\":\"").unwrap();
+    let (id, _) = id.split_once('"').unwrap();
+    scene.shut_down().unwrap();
+    run.wait_with_output().unwrap();
+    scene.start_again().unwrap();
+    let timeline = |filter: &[&str]| {
+        let all = [&["timeline"], filter].concat();
+        said(&scene.countersign(&all).unwrap())
+    };
+    let lines = [
+        format!("inbox-bot: run {id} connects to port {port} of this machine"),
+        format!("inbox-bot: 1 connection(s) from run {id} to port {port} of this machine: "),
+    ];
+    for filter in [["--agent", "inbox-bot"], ["--run", id]] {
+        let told = timeline(&filter);
+        for line in &lines {
+            assert!(told.contains(line), "{filter:?}, {line}: {told}");
+        }
+    }
+    for filter in [["--agent", "helper"], ["--run", "run-0000000000000000"]] {
+        let told = timeline(&filter);
+        assert!(!told.contains(&port), "{filter:?}: {told}");
+    }
+}
+
+#[test]
 fn a_host_port_leads_to_no_other_runs_gateway() {
     let (mut scene, _) = scene(&[], &[]);
     let folder = scene.work().unwrap();

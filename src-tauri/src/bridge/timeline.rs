@@ -111,6 +111,15 @@ pub(crate) fn row(entry: &TimelineEntry) -> TimelineRow {
             row.outcome = why(*reason).into();
             row.tone = Tone::Denied;
         }
+        Event::PassageOpened { run, agent, port } => {
+            row.agent = Some(agent.to_string());
+            let what = format!("Run {run} connects to port {port} of this machine");
+            row.what = SpanView::ours(what);
+        }
+        Event::PassageClosed(passed) => {
+            row.agent = Some(passed.agent.to_string());
+            row.what = SpanView::ours(passed.words());
+        }
         Event::StopEngaged { trigger: by, .. } => {
             row.what = SpanView::ours("All agents stopped");
             row.by = trigger(*by).into();
@@ -332,6 +341,8 @@ pub(super) fn record(entry: &TimelineEntry) -> RecordView {
         | Event::Closed {}
         | Event::StopLifted { .. }
         | Event::AgentResumed { .. }
+        | Event::PassageOpened { .. }
+        | Event::PassageClosed(_)
         | Event::Noted { .. }
         | Event::Settled(_) => Vec::new(),
     };

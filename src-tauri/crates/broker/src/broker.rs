@@ -53,6 +53,12 @@ pub struct Broker {
     pub(crate) inner: Arc<Inner>,
 }
 
+/// Something that is yet to be recorded.
+#[derive(Debug)]
+pub struct Unsaid {
+    _held: Arc<()>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
@@ -77,6 +83,8 @@ pub(crate) struct Inner {
     seal_counter: AtomicU64,
     pub(crate) credentials: RwLock<HashMap<CredentialId, CredentialVersion>>,
     pub(crate) warnings: Mutex<BTreeMap<String, String>>,
+    /// Held by each [`Unsaid`].
+    unsaid: Arc<()>,
     /// One state at a time goes out, so that an older one never comes last.
     publishing: Mutex<()>,
     /// Something stands that the state should say, and the desk was locked.
@@ -118,6 +126,7 @@ impl Broker {
             seal_counter: AtomicU64::new(seal_counter),
             credentials: RwLock::default(),
             warnings: Mutex::default(),
+            unsaid: Arc::default(),
             publishing: Mutex::default(),
             news: Notify::new(),
             changes: watch::Sender::new(()),
@@ -202,18 +211,26 @@ impl Broker {
         self.inner.changes.subscribe()
     }
 
-    /// Records, before it happens, that a run connects to this machine.
+    /// Records, before it happens, that a run connects to a port of this machine.
     ///
     /// # Errors
     /// `ledger-failed`.
-    pub async fn record_passage(&self, what: String) -> Result<(), ReasonCode> {
-        let event = Event::Noted { what, detail: None };
+    pub async fn record_passage(&self, run: &Run, port: u16) -> Result<(), ReasonCode> {
+        let event = Event::PassageOpened {
+            run: run.facts.run.clone(),
+            agent: run.facts.agent.clone(),
+            port,
+        };
         self.record(event, Durability::Full).await.map(drop)
     }
 
-    /// Records what went between a run and this machine.
-    pub fn record_passage_later(&self, what: String) {
-        self.record_later(Event::Noted { what, detail: None });
+    /// Says that something is yet to be recorded: until this is dropped, an end in
+    /// order waits for it, as it does for the last outcomes.
+    #[must_use]
+    pub fn unsaid(&self) -> Unsaid {
+        Unsaid {
+            _held: Arc::clone(&self.inner.unsaid),
+        }
     }
 
     /// What is in force; `None` while nothing is accepted.
@@ -421,12 +438,14 @@ impl Broker {
         self.inner.desk.end_all(ReasonCode::Withdrawn);
         self.inner.desk.tell(&ToSurface::Goodbye {});
         self.inner.vault.forget();
-        let all_settled = async {
-            while !self.open_requests().is_empty() {
+        let is_all_said =
+            || self.open_requests().is_empty() && Arc::strong_count(&self.inner.unsaid) == 1;
+        let all_said = async {
+            while !is_all_said() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        if tokio::time::timeout(LAST_OUTCOMES_OF_ALL, all_settled)
+        if tokio::time::timeout(LAST_OUTCOMES_OF_ALL, all_said)
             .await
             .is_err()
         {

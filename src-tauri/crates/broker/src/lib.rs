@@ -43,7 +43,7 @@ mod tree_tests;
 mod trees;
 mod usage;
 
-pub use broker::{Broker, Parts};
+pub use broker::{Broker, Parts, Unsaid};
 pub use clock::{Clock, SystemClock};
 pub use countersign_vault::{Place, Presented, Secret};
 pub use desk::{Desk, GUARD, QUESTION_LIFE, SURFACE_QUEUE, SurfaceId, TERMINAL, YES_STANDS};

@@ -3,7 +3,7 @@
 use crate::command;
 use crate::serve;
 use clap::{Args, Parser, Subcommand};
-use countersign_model::{AccountId, AgentId, Decision, Effect, Recipe, RequestId};
+use countersign_model::{AccountId, AgentId, Decision, Effect, Recipe, RequestId, RunId};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -301,6 +301,9 @@ pub(crate) struct Timeline {
     /// Only this request
     #[arg(long)]
     pub(crate) request: Option<RequestId>,
+    /// Only this run's
+    #[arg(long)]
+    pub(crate) run: Option<RunId>,
     /// At most so many
     #[arg(long, default_value_t = 100)]
     pub(crate) limit: u32,

@@ -2,9 +2,9 @@
 
 use countersign_model::{
     AccountId, Action, AgentId, Answer, Approval, Assurance, AuditRecord, CredentialVersion,
-    Decision, Digest, Effect, Environment, Event, Foreign, InstallId, Objects, Outcome, Provider,
-    QuestionId, ReasonCode, RequestId, Requested, RunFacts, RunId, Settled, StopMeans, StopTrigger,
-    SurfaceKind, Timestamp, Tokens, Verdict, Words,
+    Decision, Digest, Effect, Environment, Event, Foreign, InstallId, Objects, Outcome, PassageTo,
+    Passed, Provider, QuestionId, ReasonCode, RequestId, Requested, RunFacts, RunId, Settled,
+    StopMeans, StopTrigger, SurfaceKind, Timestamp, Tokens, Verdict, Words,
 };
 use proptest::option;
 use proptest::prelude::*;
@@ -286,6 +286,18 @@ fn event() -> impl Strategy<Value = Event> {
                 first,
                 last,
             },
+        ),
+        1 => (run(), agent(), any::<u16>()).prop_map(|(run, agent, port)| Event::PassageOpened { run, agent, port }),
+        1 => ((run(), agent()), select(vec![PassageTo::Run, PassageTo::Machine]), any::<u16>(), number(), number(), number()).prop_map(
+            |((run, agent), to, port, connections, bytes_there, bytes_back)| Event::PassageClosed(Passed {
+                run,
+                agent,
+                to,
+                port,
+                connections,
+                bytes_there,
+                bytes_back,
+            }),
         ),
         1 => (trigger, option::of(foreign())).prop_map(|(trigger, reason)| Event::StopEngaged { trigger, reason }),
         1 => any::<String>().prop_map(|surface| Event::StopLifted { surface }),

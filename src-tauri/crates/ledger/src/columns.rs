@@ -109,7 +109,7 @@ mod tests {
     use crate::Kind;
     use crate::any_record::any_record;
     use crate::canonical::canonical;
-    use countersign_model::{AuditRecord, Event};
+    use countersign_model::{AuditRecord, Event, Passed};
     use proptest::prelude::*;
 
     /// What they are to say of a record.
@@ -140,6 +140,12 @@ mod tests {
                 agent: Some(agent.as_str().into()),
                 account: account.as_ref().map(|account| account.as_str().into()),
                 decision: Some(decision_word(*decision).into()),
+                ..columns
+            },
+            Event::PassageOpened { run, agent, .. }
+            | Event::PassageClosed(Passed { run, agent, .. }) => Columns {
+                run: Some(run.as_str().into()),
+                agent: Some(agent.as_str().into()),
                 ..columns
             },
             Event::AgentStopped { agent, .. } | Event::AgentResumed { agent, .. } => Columns {

@@ -19,6 +19,10 @@ pub enum Kind {
     Settled,
     /// Refusals that are counted.
     MoreRefused,
+    /// A run connects to this machine for the first time.
+    PassageOpened,
+    /// What went through a passage.
+    PassageClosed,
     /// The stop was engaged.
     StopEngaged,
     /// The stop was lifted.
@@ -39,7 +43,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Opened,
         Self::Closed,
         Self::RunStarted,
@@ -47,6 +51,8 @@ impl Kind {
         Self::Requested,
         Self::Settled,
         Self::MoreRefused,
+        Self::PassageOpened,
+        Self::PassageClosed,
         Self::StopEngaged,
         Self::StopLifted,
         Self::AgentStopped,
@@ -68,6 +74,8 @@ impl Kind {
             Event::Requested(_) => Self::Requested,
             Event::Settled(_) => Self::Settled,
             Event::MoreRefused { .. } => Self::MoreRefused,
+            Event::PassageOpened { .. } => Self::PassageOpened,
+            Event::PassageClosed(_) => Self::PassageClosed,
             Event::StopEngaged { .. } => Self::StopEngaged,
             Event::StopLifted { .. } => Self::StopLifted,
             Event::AgentStopped { .. } => Self::AgentStopped,
@@ -90,6 +98,8 @@ impl Kind {
             Self::Requested => "requested",
             Self::Settled => "settled",
             Self::MoreRefused => "more-refused",
+            Self::PassageOpened => "passage-opened",
+            Self::PassageClosed => "passage-closed",
             Self::StopEngaged => "stop-engaged",
             Self::StopLifted => "stop-lifted",
             Self::AgentStopped => "agent-stopped",

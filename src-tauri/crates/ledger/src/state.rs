@@ -53,6 +53,8 @@ impl State {
             Event::Opened { .. }
             | Event::Requested(_)
             | Event::MoreRefused { .. }
+            | Event::PassageOpened { .. }
+            | Event::PassageClosed(_)
             | Event::CredentialSet { .. }
             | Event::CredentialRemoved { .. }
             | Event::Noted { .. } => {}

@@ -35,8 +35,8 @@ pub use hotkey::{BadHotkey, Hotkey, Key, NamedKey};
 pub use ids::{AccountId, AgentId, BadId, CredentialId, InstallId, QuestionId, RequestId, RunId};
 pub use recipe::Recipe;
 pub use record::{
-    AuditRecord, Event, Outcome, Recorded, Requested, RunFacts, Settled, StopMeans, StopTrigger,
-    Tokens,
+    AuditRecord, Event, Outcome, PassageTo, Passed, Recorded, Requested, RunFacts, Settled,
+    StopMeans, StopTrigger, Tokens,
 };
 pub use text::{Foreign, Span, Words};
 pub use time::Timestamp;

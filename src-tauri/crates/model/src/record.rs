@@ -66,6 +66,18 @@ pub enum Event {
         /// When the last was.
         last: Timestamp,
     },
+    /// A run is about to connect to a port of this machine's loopback: the first
+    /// time.
+    PassageOpened {
+        /// The run.
+        run: RunId,
+        /// Its agent.
+        agent: AgentId,
+        /// The port.
+        port: u16,
+    },
+    /// What went through a passage, at the end of its run.
+    PassageClosed(Passed),
     /// The emergency stop was engaged.
     StopEngaged {
         /// By what.
@@ -185,6 +197,56 @@ impl RunFacts {
         };
         of(&self.ports, "shows its port") + &of(&self.host_ports, "reaches this machine's port")
     }
+}
+
+/// What went through one passage of a run, unread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passed {
+    /// The run.
+    pub run: RunId,
+    /// Its agent.
+    pub agent: AgentId,
+    /// What the passage leads to.
+    pub to: PassageTo,
+    /// The port there.
+    pub port: u16,
+    /// How many connections there were.
+    pub connections: u64,
+    /// Bytes that went to what it leads to.
+    pub bytes_there: u64,
+    /// Bytes that came from there.
+    pub bytes_back: u64,
+}
+
+impl Passed {
+    /// For people.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let Self {
+            run,
+            to,
+            port,
+            connections,
+            bytes_there,
+            bytes_back,
+            ..
+        } = self;
+        let led = match to {
+            PassageTo::Run => format!("from this machine to port {port} of run {run}"),
+            PassageTo::Machine => format!("from run {run} to port {port} of this machine"),
+        };
+        format!("{connections} connection(s) {led}: {bytes_there} bytes there, {bytes_back} back")
+    }
+}
+
+/// What a passage leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PassageTo {
+    /// A port of a run, shown on this machine's loopback.
+    Run,
+    /// A port of this machine's loopback.
+    Machine,
 }
 
 /// What the stop does to the processes of a run.

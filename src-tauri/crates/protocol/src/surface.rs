@@ -409,6 +409,8 @@ pub struct TimelineFilter {
     pub decision: Option<Decision>,
     /// Only this request's.
     pub request: Option<RequestId>,
+    /// Only this run's.
+    pub run: Option<RunId>,
     /// Only since then.
     pub since: Option<Timestamp>,
     /// Only older than this index.

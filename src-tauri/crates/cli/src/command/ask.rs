@@ -143,6 +143,7 @@ pub(crate) fn timeline(wanted: Timeline, json: bool) -> Result<(), Failure> {
         effect: wanted.effect,
         decision: wanted.decision,
         request: wanted.request,
+        run: wanted.run,
         since: wanted.since.as_deref().map(since).transpose()?,
         before: None,
         limit: wanted.limit,

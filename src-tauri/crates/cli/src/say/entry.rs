@@ -90,6 +90,10 @@ fn entry_words(entry: &TimelineEntry) -> String {
                 time(*last)
             )
         }
+        Event::PassageOpened { run, agent, port } => {
+            format!("{agent}: run {run} connects to port {port} of this machine")
+        }
+        Event::PassageClosed(passed) => format!("{}: {}", passed.agent, passed.words()),
         Event::Settled(s) => format!("{}  {}", s.request, outcome(&s.outcome)),
         Event::StopEngaged { trigger, reason } => {
             format!(

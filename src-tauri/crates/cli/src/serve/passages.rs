@@ -13,7 +13,7 @@
 use countersign_broker::{Broker, Run};
 use countersign_containment::Sockets;
 use countersign_gateway_http::{is_of_user, is_own};
-use countersign_model::{Agent, ReasonCode};
+use countersign_model::{Agent, Event, PassageTo as To, Passed, ReasonCode};
 use rustix::net::{SocketType, sockopt};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
@@ -59,13 +59,6 @@ struct Handed {
     sockets: Option<Arc<Sockets>>,
     /// Ports of this machine, and where the run finds each.
     listeners: Vec<(u16, StdListener)>,
-}
-
-/// What a passage leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum To {
-    Run,
-    Machine,
 }
 
 /// One passage in use.
@@ -187,7 +180,7 @@ impl Passages {
         let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
         let before = serving.take();
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let run = Arc::clone(run);
+        let (run, unsaid) = (Arc::clone(run), broker.unsaid());
         let doors = passages.iter().map(|(_, listener)| listener.try_clone());
         let doors: Vec<StdListener> = doors.collect::<io::Result<_>>()?;
         let thread = std::thread::Builder::new()
@@ -213,6 +206,7 @@ impl Passages {
                 for passage in all {
                     passage.sum_up();
                 }
+                drop(unsaid);
             })?;
         *serving = Some(thread);
         Ok(())
@@ -301,9 +295,9 @@ impl Passage {
         let to = match self.to {
             To::Run => self.to_run().await?,
             To::Machine => {
-                let first = || self.record_first();
+                let first = || self.broker.record_passage(&self.run, self.port);
                 let recorded = self.recorded.get_or_try_init(first).await;
-                recorded.map_err(|reason| io::Error::other(reason.to_string()))?;
+                recorded.map_err(|reason: ReasonCode| io::Error::other(reason.to_string()))?;
                 let to = to_machine(self.port).await?;
                 // There it would be another run's request: the port of an uncontained
                 // one's gateway, or one of another's that is shown.
@@ -329,14 +323,6 @@ impl Passage {
                 To::Machine => known.host_ports.contains(&self.port),
             })
         })
-    }
-
-    async fn record_first(&self) -> Result<(), ReasonCode> {
-        let what = format!(
-            "run {} connects to port {} of this machine",
-            self.run.facts.run, self.port
-        );
-        self.broker.record_passage(what).await
     }
 
     /// Connects to whatever listens at the port in the run.
@@ -404,20 +390,18 @@ impl Passage {
     /// Records what went through, if anything did.
     fn sum_up(&self) {
         let connections = self.connections.load(Ordering::Relaxed);
-        if connections == 0 {
-            return;
+        if connections > 0 {
+            let facts = &self.run.facts;
+            self.broker.record_later(Event::PassageClosed(Passed {
+                run: facts.run.clone(),
+                agent: facts.agent.clone(),
+                to: self.to,
+                port: self.port,
+                connections,
+                bytes_there: self.there.load(Ordering::Relaxed),
+                bytes_back: self.back.load(Ordering::Relaxed),
+            }));
         }
-        let (there, back) = (
-            self.there.load(Ordering::Relaxed),
-            self.back.load(Ordering::Relaxed),
-        );
-        let (run, port) = (&self.run.facts.run, self.port);
-        let led = match self.to {
-            To::Run => format!("from this machine to port {port} of run {run}"),
-            To::Machine => format!("from run {run} to port {port} of this machine"),
-        };
-        let what = format!("{connections} connection(s) {led}: {there} bytes there, {back} back");
-        self.broker.record_passage_later(what);
     }
 }
 

@@ -5,7 +5,7 @@ use super::{Authority, wire};
 use crate::exit;
 use countersign_broker::Broker;
 use countersign_ledger::{Filter, Kind, LedgerError};
-use countersign_model::{Event, Recorded};
+use countersign_model::{AgentId, Event, Passed, Recorded, RunId};
 use countersign_protocol::control::Reply;
 use countersign_protocol::surface::{TimelineEntry, TimelineFilter, ToSurface};
 use std::io;
@@ -37,6 +37,7 @@ pub(super) fn entries(
         effect: filter.effect,
         decision: filter.decision,
         request: filter.request.clone(),
+        run: filter.run.clone(),
         since: filter.since,
         before_index: filter.before,
         kinds: shown_kinds(),
@@ -180,43 +181,52 @@ pub(super) async fn give(
 
 /// Whether an entry is one that the filter asks for.
 fn matches(filter: &TimelineFilter, entry: &TimelineEntry) -> bool {
-    let narrow = filter.account.is_some() || filter.effect.is_some() || filter.decision.is_some();
+    fn is<T: PartialEq>(wanted: &Option<T>, there: Option<&T>) -> bool {
+        wanted
+            .as_ref()
+            .is_none_or(|wanted| there.is_some_and(|there| there == wanted))
+    }
+    let (agent, run) = whose(&entry.event);
+    if !is(&filter.agent, agent) || !is(&filter.run, run) {
+        return false;
+    }
     match &entry.event {
         Event::Requested(r) => {
-            filter.agent.as_ref().is_none_or(|a| a == &r.agent)
-                && filter
-                    .account
-                    .as_ref()
-                    .is_none_or(|a| Some(a) == r.account.as_ref())
-                && filter
-                    .effect
-                    .is_none_or(|e| r.action.as_ref().is_some_and(|a| a.effects.has(e)))
-                && filter.decision.is_none_or(|d| d == r.decision)
-                && filter.request.as_ref().is_none_or(|q| q == &r.request)
+            let has = |effect| r.action.as_ref().is_some_and(|a| a.effects.has(effect));
+            is(&filter.account, r.account.as_ref())
+                && filter.effect.is_none_or(has)
+                && is(&filter.decision, Some(&r.decision))
+                && is(&filter.request, Some(&r.request))
         }
         Event::MoreRefused {
-            agent,
-            account,
-            decision,
-            ..
+            account, decision, ..
         } => {
-            filter.agent.as_ref().is_none_or(|a| a == agent)
-                && filter
-                    .account
-                    .as_ref()
-                    .is_none_or(|a| Some(a) == account.as_ref())
-                && filter.decision.is_none_or(|d| d == *decision)
+            is(&filter.account, account.as_ref())
                 && filter.effect.is_none()
+                && is(&filter.decision, Some(decision))
                 && filter.request.is_none()
         }
-        Event::RunStarted(r) => {
-            !narrow
+        _ => {
+            filter.account.is_none()
+                && filter.effect.is_none()
+                && filter.decision.is_none()
                 && filter.request.is_none()
-                && filter.agent.as_ref().is_none_or(|a| a == &r.agent)
         }
+    }
+}
+
+/// The agent and the run that an event names.
+fn whose(event: &Event) -> (Option<&AgentId>, Option<&RunId>) {
+    match event {
+        Event::Requested(r) => (Some(&r.agent), r.run.as_ref()),
+        Event::RunStarted(r) => (Some(&r.agent), Some(&r.run)),
+        Event::RunEnded { run, .. } => (None, Some(run)),
+        Event::MoreRefused { run, agent, .. }
+        | Event::PassageOpened { run, agent, .. }
+        | Event::PassageClosed(Passed { run, agent, .. }) => (Some(agent), Some(run)),
         Event::AgentStopped { agent, .. } | Event::AgentResumed { agent, .. } => {
-            !narrow && filter.request.is_none() && filter.agent.as_ref().is_none_or(|a| a == agent)
+            (Some(agent), None)
         }
-        _ => !narrow && filter.request.is_none() && filter.agent.is_none(),
+        _ => (None, None),
     }
 }
