@@ -4,14 +4,14 @@
 //! Each run has room for so many bytes of records of refusals, which comes back
 //! with time. While there is room, each refusal is a record of its own, written
 //! before the agent hears of it. Beyond, it is counted with those like it (the same
-//! reason and account), answered slowly, and the counts are written down every few
-//! seconds and at the run's end: none is left out, and a crash loses the counts of
-//! these few seconds, which the trail says beforehand. What a human answered is
-//! always a record of its own.
+//! reason, and the same of the agent's accounts), answered slowly, and the counts are
+//! written down every few seconds and at the run's end: none is left out, and a crash
+//! loses the counts of these few seconds, which the trail says beforehand. What a
+//! human answered is always a record of its own.
 
 use crate::broker::Broker;
 use crate::runs::Run;
-use countersign_model::{AccountId, Decision, Event, ReasonCode, Requested, Timestamp};
+use countersign_model::{AccountId, AgentId, Decision, Event, ReasonCode, Requested, Timestamp};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -109,7 +109,9 @@ impl Broker {
         let Some(reason) = refused.reason else {
             return false;
         };
-        let like = (refused.account.clone(), reason);
+        let like = like(reason, refused.account.as_ref(), |account| {
+            self.is_assigned(&run.facts.agent, account)
+        });
         let (bytes, now, at) = (
             length(refused),
             self.inner.clock.boot(),
@@ -124,6 +126,13 @@ impl Broker {
         }
         tokio::time::sleep(SLOWED).await;
         true
+    }
+
+    fn is_assigned(&self, agent: &AgentId, account: &AccountId) -> bool {
+        self.force().is_some_and(|force| {
+            let mut accounts = force.config.accounts_of(agent);
+            accounts.any(|assigned| assigned.id == *account)
+        })
     }
 
     fn begin_to_count(&self, run: &Arc<Run>) {
@@ -167,6 +176,19 @@ impl Broker {
             });
         }
     }
+}
+
+/// By account only where that is the agent's: a gateway that was taken over names as
+/// many others as it likes.
+fn like(
+    reason: ReasonCode,
+    account: Option<&AccountId>,
+    is_assigned: impl Fn(&AccountId) -> bool,
+) -> Like {
+    (
+        account.filter(|account| is_assigned(account)).cloned(),
+        reason,
+    )
 }
 
 /// In bytes of JSON.
@@ -218,6 +240,23 @@ mod tests {
         assert_eq!((records, first), (ROOM / 1500, 1));
         let counted: u64 = refusals.counts.values().map(|c| c.count).sum();
         assert_eq!((records + counted, refusals.counts.len()), (10_000, 2));
+    }
+
+    #[test]
+    fn accounts_that_are_not_the_agents_make_no_difference_however_many_are_named() {
+        let mut refusals = Refusals::new();
+        let (now, wall) = at(1);
+        let mail: AccountId = "mail".parse().unwrap();
+        for number in 0..10_000 {
+            let made_up: AccountId = format!("made-up-{number}").parse().unwrap();
+            for account in [&made_up, &mail] {
+                let like = like(ReasonCode::NotAssigned, Some(account), |one| *one == mail);
+                refusals.refused(like, 1500, now, wall);
+            }
+        }
+        let counted: Vec<_> = refusals.counts.into_keys().collect();
+        let expected = [None, Some(mail)].map(|account| (account, ReasonCode::NotAssigned));
+        assert_eq!(counted, expected);
     }
 
     #[test]

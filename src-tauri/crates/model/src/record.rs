@@ -53,7 +53,7 @@ pub enum Event {
         run: RunId,
         /// Its agent.
         agent: AgentId,
-        /// The account, when one matched.
+        /// The account, when one of the agent's matched.
         account: Option<AccountId>,
         /// [`Decision::Deny`].
         decision: Decision,
