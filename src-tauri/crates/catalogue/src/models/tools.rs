@@ -65,7 +65,7 @@ fn does_more(name: &str, value: &Value) -> bool {
         // What is stored in the account, with whatever tools that has. (Elsewhere
         // a prompt is plain text.)
         "prompt" => value.is_object(),
-        "preset" | "conversation" => is_filled(value),
+        "preset" | "conversation" | "cachedcontent" => is_filled(value),
         // Goes on when nobody is there any more, also after the stop.
         "background" => *value != Value::Bool(false) && !value.is_null(),
         "tools" => !tools_are_harmless(value),

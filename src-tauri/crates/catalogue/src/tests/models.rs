@@ -57,6 +57,8 @@ fn a_provider_that_would_do_more_than_answer_is_more_than_asking() {
         r#"{"tools":{"mcpServers":[{"name":"x"}]}}"#,
         r#"{"tools":[{"fileSearch":{"fileSearchStoreNames":["s"]}}]}"#,
         r#"{"tools":["mcp"]}"#,
+        r#"{"contents":[],"cachedContent":"cachedContents/c"}"#,
+        r#"{"contents":[],"cached_content":"cachedContents/c"}"#,
     ];
     let plugins = [r#"{"plugins":[{"id":"x"}]}"#, r#"{"preset":"p"}"#];
     for (provider, line, bodies) in [
@@ -102,7 +104,7 @@ fn tools_that_the_client_carries_out_are_no_more_than_asking() {
         (
             "google-ai",
             "POST /v1beta/models/m:generateContent",
-            r#"{"tools":[{"functionDeclarations":[{"name":"f"}]},{"googleSearch":{}},{"urlContext":{}}]}"#,
+            r#"{"tools":[{"functionDeclarations":[{"name":"f"}]},{"googleSearch":{}},{"urlContext":{}}],"cachedContent":null}"#,
         ),
     ] {
         assert_eq!(
