@@ -153,6 +153,34 @@ fn a_hundred_deletions_at_once_stay_within_a_budget_of_twenty() {
 }
 
 #[test]
+fn a_yes_releases_nothing_once_another_has_used_up_the_budget_meanwhile() {
+    const BUDGET: &str = "
+        forbid (principal, action == Action::\"delete\", resource)
+        unless { context has count && context.recent.objects + context.count <= 1 };";
+    let mut range = Range::new();
+    let rule = range.scene.config().join("policies/budget.cedar");
+    range.write(&rule, BUDGET);
+    let config = range.scene.read_config().unwrap();
+    range.scene.accept(&config).unwrap();
+    let ids = range.scene.mailbox.ids();
+    let from = range.scene.authority.screen().len();
+    let run = range.launch(agent!("deletes.py"), &[&ids[0], &ids[1]]);
+    // Each was judged while nothing was used up yet.
+    soon("both are asked about", || {
+        let status = said(&range.scene.countersign(&["status", "--json"]).unwrap());
+        status.contains("\"waiting\":2")
+    });
+    let block = range.scene.authority.approve(from).unwrap();
+    // Behind the first letter of what it asked for.
+    let rest = from + block.len() + 1;
+    soon("one is deleted", || range.scene.mailbox.kept() == 2);
+    range.scene.authority.approve(rest).unwrap();
+    let text = got_nowhere(run);
+    assert!(text.contains("done 1 told policy\n"), "{text}");
+    assert_eq!(range.scene.mailbox.kept(), 2);
+}
+
+#[test]
 fn what_was_denied_is_not_asked_for_in_other_words_until_somebody_is_tired() {
     let mut range = Range::new();
     let mut from = range.scene.authority.screen().len();
