@@ -4,13 +4,27 @@
 use crate::range::{Range, agent, got_nowhere};
 use countersign_testkit::upstream::{Reply, Seen, Upstream};
 
-/// A service that sets a cookie, and repeats what it was sent.
+/// A cookie's value, long enough to be looked for.
+const SESSION: &str = "harvested-0123456789";
+
+/// A service that sets a cookie, and repeats what it was sent: all of it, or the
+/// cookie alone, in its answer or beside it.
 fn careless(seen: &Seen) -> Reply {
-    let reply = match seen.path() {
-        "/login" => Reply::status(200).with("set-cookie", "session=harvested; Path=/"),
-        _ => Reply::status(200),
-    };
-    let mut reply = reply.with("content-type", "text/plain");
+    let cookie = seen.header("cookie").unwrap_or_default();
+    match seen.path() {
+        "/login" => {
+            let set = format!("session={SESSION}; Path=/");
+            return Reply::status(200).with("set-cookie", &set);
+        }
+        "/cookie" => {
+            let mut reply = Reply::status(200);
+            reply.body = cookie.as_bytes().to_vec();
+            return reply;
+        }
+        "/cookie-beside" => return Reply::status(200).with("x-session", cookie),
+        _ => {}
+    }
+    let mut reply = Reply::status(200).with("content-type", "text/plain");
     for (name, value) in &seen.headers {
         reply.body.extend_from_slice(name.as_bytes());
         reply.body.extend_from_slice(b": ");
@@ -42,7 +56,22 @@ fn neither_cookies_nor_echoes_nor_slices_of_one_are_harvested() {
     range.scene.set_credential("files", &secret).unwrap();
     let text = range.withstands(agent!("harvest.py"), &[]);
     assert!(!text.contains(&secret), "{text}");
-    assert!(files.seen().iter().any(|seen| seen.bears(&secret)));
+    // What is cut was there to be harvested; what sets a cookie comes without it.
+    for heard in [
+        "/login 200",
+        "/cookie reply-held-credential",
+        "/cookie-beside reply-held-credential",
+        "/echo reply-held-credential",
+    ] {
+        assert!(text.contains(&format!("heard {heard}\n")), "{text}");
+    }
+    let seen = files.seen();
+    assert!(seen.iter().any(|seen| seen.bears(&secret)));
+    let session = format!("session={SESSION}");
+    assert!(
+        seen.iter()
+            .any(|seen| seen.header("cookie") == Some(&session))
+    );
 }
 
 #[test]
