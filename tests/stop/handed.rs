@@ -1,12 +1,14 @@
-//! What a launcher may hand over as that which ends its run: nothing but that.
+//! What a launcher may hand over as that which ends its run: nothing but that. And
+//! what it hears when its run was killed.
 
-use crate::{ends, status};
-use countersign_testkit::scene::said;
+use crate::{ends, soon, status};
+use countersign_testkit::scene::{piped, said};
 use countersign_testkit::{Group, Hierarchy, Scene};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Child;
 
-/// Hands the wrong thing over, each on a lease of its own, and says how the lease
-/// went on.
-const LAUNCHER: &str = r#"
+/// What a launcher does that says what it likes on its leases.
+const LAUNCHES: &str = r#"
 import json, os, select, socket, struct, subprocess, sys, time
 control, group = sys.argv[1:]
 def say(lease, **message):
@@ -21,7 +23,10 @@ def begin(stop):
     lease = socket.socket(socket.AF_UNIX)
     lease.connect(control)
     say(lease, ask='begin-run', agent='inbox-bot', task='t', argv=['x'], folder='/', contained=True, loopback=False, stop=stop)
-    assert hear(lease)['reply'] == 'run-begun'
+    begun = hear(lease)
+    assert begun['reply'] == 'run-begun'
+    global run
+    run = begun['run']
     return lease
 def outcome(lease):
     if not select.select([lease], [], [], 10)[0]:
@@ -51,10 +56,16 @@ def init(inside):
         told += os.read(r, 1000)
     pid = json.loads(told)['child-pid']
     return os.pidfd_open(pid)
-run = group + '/run'
-os.mkdir(run)
-folder = os.open(run, os.O_RDONLY)
-good = init(run)
+def tree(name):
+    inside = group + '/' + name
+    os.mkdir(inside)
+    return init(inside), os.open(inside, os.O_RDONLY)
+"#;
+
+/// Hands the wrong thing over, each on a lease of its own, and says how the lease
+/// went on.
+const HANDS: &str = r#"
+good, folder = tree('run')
 own = os.pidfd_open(os.getpid())
 hand('nothing', 'kill')
 hand('file', 'kill', os.open('/dev/null', os.O_RDONLY))
@@ -76,21 +87,79 @@ print('twice', outcome(lease), flush=True)
 print('killed', bool(select.select([good], [], [], 10)[0]), flush=True)
 "#;
 
+/// Its runs are killed: before it is told to kill them, after, and by somebody else.
+const KILLED: &str = r#"
+def end(name):
+    say(lease, ask='end-run', exit_code=None)
+    print(name, run, outcome(lease), flush=True)
+lease = hand('held', 'freeze-v2', *tree('sooner'))
+sys.stdin.readline()
+print('pressed', outcome(lease), flush=True)
+end('sooner')
+sys.stdin.readline()
+lease = hand('held', 'freeze-v2', *tree('later'))
+sys.stdin.readline()
+print('pressed', outcome(lease), outcome(lease), flush=True)
+end('later')
+sys.stdin.readline()
+lease = hand('held', 'freeze-v2', *tree('by-somebody'))
+end('by-somebody')
+"#;
+
+/// A launcher in a group of its user's own, with that group as its second argument.
+fn launcher(scene: &Scene, group: &Group, script: &str) -> Child {
+    let control = scene.desktop.path("run/countersign/control.sock");
+    let mut launcher = group.command(&scene.desktop, "python3");
+    launcher
+        .args(["-c", &format!("{LAUNCHES}{script}")])
+        .arg(control)
+        .arg(group.path());
+    piped(&mut launcher).spawn().unwrap()
+}
+
+#[test]
+fn a_launcher_hears_that_the_stop_has_killed_its_run_before_it_says_so_or_after() {
+    let mut scene = Scene::start(3).unwrap();
+    let group = Group::make(Hierarchy::V2, scene.desktop.person()).unwrap();
+    let mut launcher = launcher(&scene, &group, KILLED);
+    let mut go_on = launcher.stdin.take().unwrap();
+    let mut lines = BufReader::new(launcher.stdout.take().unwrap()).lines();
+    let mut next = || lines.next().unwrap().unwrap();
+    let mut go_on = || writeln!(go_on).unwrap();
+    let mut all = Vec::new();
+    for (name, presses, heard) in [("sooner", 1, "run-kill"), ("later", 2, "ended")] {
+        assert_eq!(next(), "held run-held");
+        for _ in 0..presses {
+            ends(&scene, &["stop"], 0);
+        }
+        go_on();
+        let told = ["run-frozen", "run-kill"][..presses].join(" ");
+        assert_eq!(next(), format!("pressed {told}"));
+        all.push((next(), name, heard, "stopped"));
+        scene.confirm(&["resume"]).unwrap();
+        go_on();
+    }
+    assert_eq!(next(), "held run-held");
+    all.push((next(), "by-somebody", "ended", "its command was killed"));
+    for (line, name, heard, why) in all {
+        let run = line.split(' ').nth(1).unwrap().to_owned();
+        assert_eq!(line, format!("{name} {run} {heard}"));
+        soon("it is over", || {
+            let trail = ends(&scene, &["timeline", "--run", &run], 0);
+            trail.contains(&format!("{run} ended: {why}"))
+        });
+    }
+    launcher.wait().unwrap();
+}
+
 #[test]
 fn only_the_init_of_a_run_and_its_own_group_are_taken_and_they_end_with_the_lease() {
     let scene = Scene::start(3).unwrap();
     let group = Group::make(Hierarchy::V2, scene.desktop.person()).unwrap();
-    let control = scene.desktop.path("run/countersign/control.sock");
-    let mut launcher = group.command(&scene.desktop, "python3");
-    launcher
-        .args(["-c", LAUNCHER])
-        .arg(control)
-        .arg(group.path());
-    let mut launcher = countersign_testkit::scene::piped(&mut launcher)
-        .spawn()
-        .unwrap();
+    let mut launcher = launcher(&scene, &group, HANDS);
     let pid = format!("{}\n", scene.authority.pid());
-    std::io::Write::write_all(&mut launcher.stdin.take().unwrap(), pid.as_bytes()).unwrap();
+    let mut asked = launcher.stdin.take().unwrap();
+    asked.write_all(pid.as_bytes()).unwrap();
     let told = said(&launcher.wait_with_output().unwrap());
     for expected in [
         "nothing ended",

@@ -12,8 +12,8 @@ use crate::recipe;
 use crate::say;
 use crate::serve::accepted;
 use countersign_containment::{
-    Exit, FreezerKind, Group, HandOver, HandedOver, Limits, OwnFile, ProcessTree, RunSpec, Running,
-    Support, explain, platform, read_plain, uncontained,
+    Exit, FreezerKind, Group, HandOver, HandedOver, Limits, OwnFile, RunSpec, Running, Support,
+    explain, platform, read_plain, uncontained,
 };
 use countersign_model::{AgentId, Foreign, Recipe, StopMeans};
 use countersign_protocol::control::{Ask, Reply, RunBegun};
@@ -138,20 +138,13 @@ fn begin_and_wait(wanted: Run) -> Result<ExitCode, Failure> {
             return Err(Failure::new(error.to_string()));
         }
     };
-    let stopped = Arc::new(AtomicBool::new(false));
-    let heard = end_with_lease(&lease, running.tree(), &stopped)?;
+    let tree = running.tree();
+    // A tree that is gone already cannot be killed twice.
+    let heard = end_with_lease(&lease, move || {
+        let _ = tree.kill();
+    })?;
     let exit = wait(running)?;
-    let code = match exit {
-        Exit::Code(code) => Some(code),
-        Exit::Signal(_) | Exit::Killed => None,
-    };
-    // The authority may be gone; the run is over either way.
-    let _ = frame::write(&mut lease, &Ask::EndRun { exit_code: code });
-    if exit == Exit::Killed {
-        // By the authority itself, perhaps, which says so only then.
-        let _ = heard.recv_timeout(BY_WHOM);
-    }
-    let stopped = stopped.load(Ordering::SeqCst);
+    let stopped = say_end(&mut lease, exit, &heard);
     let settled = keep.map_or(Ok(()), |keep| {
         super::kept::after(&keep, begun.run.as_str(), &name, &home, stopped)
     });
@@ -372,16 +365,25 @@ fn explain_only(agent: &AgentId, wanted: Run, folder: PathBuf) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
+/// What a thread on the lease has heard of the stop.
+struct Heard {
+    stopped: Arc<AtomicBool>,
+    /// Ends with that thread.
+    over: mpsc::Receiver<()>,
+}
+
 /// A thread on the lease: when the authority says so, or is gone, the run ends.
-/// Whoever waits for what was heard last hears that its sender is gone.
 fn end_with_lease(
     lease: &UnixStream,
-    tree: ProcessTree,
-    stopped: &Arc<AtomicBool>,
-) -> Result<mpsc::Receiver<()>, Failure> {
-    let (over, heard) = mpsc::channel();
+    kill: impl FnOnce() + Send + 'static,
+) -> Result<Heard, Failure> {
+    let (sender, over) = mpsc::channel();
     let mut lease = lease.try_clone().map_err(|e| Failure::new(e.to_string()))?;
-    let stopped = Arc::clone(stopped);
+    let stopped = Arc::new(AtomicBool::new(false));
+    let heard = Heard {
+        stopped: Arc::clone(&stopped),
+        over,
+    };
     std::thread::Builder::new()
         .name("lease".into())
         .spawn(move || {
@@ -396,13 +398,27 @@ fn end_with_lease(
                     _ => break,
                 }
             }
-            // Whatever was heard, the lease is over. A tree that is gone
-            // already cannot be killed twice.
-            let _ = tree.kill();
-            drop(over);
+            // Whatever was heard, the lease is over.
+            kill();
+            drop(sender);
         })
         .map(|_| heard)
         .map_err(|e| Failure::new(format!("No thread to be had: {e}")))
+}
+
+/// Tells the authority how the command ended, and says whether the stop ended it.
+fn say_end(lease: &mut UnixStream, exit: Exit, heard: &Heard) -> bool {
+    let exit_code = match exit {
+        Exit::Code(code) => Some(code),
+        Exit::Signal(_) | Exit::Killed => None,
+    };
+    // The authority may be gone; the run is over either way.
+    let _ = frame::write(lease, &Ask::EndRun { exit_code });
+    if exit == Exit::Killed {
+        // By the authority itself, perhaps, which says so only then.
+        let _ = heard.over.recv_timeout(BY_WHOM);
+    }
+    heard.stopped.load(Ordering::SeqCst)
 }
 
 fn wait(running: Running) -> Result<Exit, Failure> {
@@ -412,6 +428,44 @@ fn wait(running: Running) -> Result<Exit, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whether a run that was killed was stopped, and whether its end of the lease has
+    /// killed it too. `authority` has the other end.
+    fn killed(authority: impl FnOnce(&mut UnixStream) + Send) -> (bool, bool) {
+        let (mut lease, mut theirs) = UnixStream::pair().unwrap();
+        let killed = Arc::new(AtomicBool::new(false));
+        let by_lease = Arc::clone(&killed);
+        let heard = end_with_lease(&lease, move || by_lease.store(true, Ordering::SeqCst));
+        let stopped = std::thread::scope(|scope| {
+            scope.spawn(move || authority(&mut theirs));
+            say_end(&mut lease, Exit::Killed, &heard.unwrap())
+        });
+        (stopped, killed.load(Ordering::SeqCst))
+    }
+
+    fn hear_the_end(lease: &mut UnixStream) {
+        let said = frame::read::<Ask>(lease).unwrap();
+        assert_eq!(said, Some(Ask::EndRun { exit_code: None }));
+    }
+
+    #[test]
+    fn a_run_that_was_killed_was_stopped_whether_that_is_said_before_its_end_or_after() {
+        let kill = |lease: &mut UnixStream| {
+            let why = "stopped by the user".into();
+            frame::write(lease, &Reply::RunKill { why }).unwrap();
+        };
+        let before = killed(|lease| {
+            kill(lease);
+            hear_the_end(lease);
+        });
+        let after = killed(|lease| {
+            hear_the_end(lease);
+            kill(lease);
+        });
+        let never = killed(hear_the_end);
+        assert_eq!((before, after), ((true, true), (true, true)));
+        assert_eq!(never, (false, true), "by somebody else");
+    }
 
     #[test]
     fn the_task_names_the_branch_and_whatever_was_left_in_its_place_is_not_waited_for() {

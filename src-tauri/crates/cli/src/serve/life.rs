@@ -96,27 +96,45 @@ impl Life {
         ports: Option<Handing>,
     ) -> End {
         let (mut read, mut write) = stream.split();
+        let end = self.lives(&mut read, &mut write, launcher, ports).await;
+        let may_run = self.authority.broker.may_run(&self.run.facts.agent);
+        if end.why != End::KILLED.why || may_run {
+            return end;
+        }
+        // What was killed while it was stopped, the stop has killed: it strikes before
+        // it says so, and the launcher may be sooner.
+        let _ = wire::write(&mut write, &kill()).await;
+        End::STOPPED
+    }
+
+    async fn lives(
+        &mut self,
+        read: &mut ReadHalf<'_>,
+        write: &mut WriteHalf<'_>,
+        launcher: Option<&OwnedFd>,
+        ports: Option<Handing>,
+    ) -> End {
         let (hold, mut to_hold) = mpsc::channel(1);
         // One from beginning to end: what the stop comes between is half read.
         let (run, authority) = (Arc::clone(&self.run), Arc::clone(&self.authority));
         let passages = self.passages.clone();
-        let heeded = heed(&mut read, &run, &authority, hold, passages, ports);
+        let heeded = heed(read, &run, &authority, hold, passages, ports);
         tokio::pin!(heeded);
         loop {
             tokio::select! {
-                end = &mut heeded => return self.by_whom(&mut write, end).await,
+                end = &mut heeded => return end,
                 Some(held) = to_hold.recv() => {
                     self.held = Some(held);
-                    if wire::write(&mut write, &Reply::RunHeld {}).await.is_err() {
+                    if wire::write(write, &Reply::RunHeld {}).await.is_err() {
                         return End::GONE;
                     }
                     continue;
                 }
                 () = self.run.cut.cancelled() => {}
             }
-            match self.stopped(&mut write, heeded.as_mut()).await {
+            match self.stopped(write, heeded.as_mut()).await {
                 Stopped::Over(end) => return end,
-                Stopped::Killed => return self.killed(&mut write, launcher, heeded).await,
+                Stopped::Killed => return self.killed(write, launcher, heeded).await,
                 Stopped::GoesOn => {}
             }
         }
@@ -143,7 +161,7 @@ impl Life {
                 }
             }
             tokio::select! {
-                end = &mut heeded => return Stopped::Over(self.by_whom(write, end).await),
+                end = &mut heeded => return Stopped::Over(end),
                 _ = standing.changed() => {}
                 _ = lifted.changed() => {}
             }
@@ -174,17 +192,6 @@ impl Life {
         broker.thaw(held)?;
         let _ = wire::write(write, &Reply::RunGoesOn { run: id }).await;
         Ok(())
-    }
-
-    /// What was killed while it was stopped, the stop has killed: it strikes before
-    /// it says so, and the launcher may be sooner.
-    async fn by_whom(&self, write: &mut WriteHalf<'_>, end: End) -> End {
-        let may_run = self.authority.broker.may_run(&self.run.facts.agent);
-        if end.why != End::KILLED.why || may_run {
-            return end;
-        }
-        let _ = wire::write(write, &kill()).await;
-        End::STOPPED
     }
 
     /// Has its launcher end it, and sees to that.
