@@ -8,23 +8,33 @@ mod play;
 mod registry;
 mod stage;
 
+use countersign_testkit::usage::arguments;
 use play::{Agent, Shown};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
+const USAGE: &str = "usage: countersign-agents NODE_MODULES [AGENT…]";
+
 fn main() -> ExitCode {
-    let Some(packages) = std::env::args_os().nth(1).map(PathBuf::from) else {
-        eprintln!("usage: countersign-agents NODE_MODULES [AGENT…]");
-        return ExitCode::from(2);
+    let arguments = match arguments(USAGE) {
+        Ok(arguments) => arguments,
+        Err(end) => return end,
     };
-    let wanted: Vec<String> = std::env::args().skip(2).collect();
+    let is_known = |name: &String| Agent::ALL.iter().any(|agent| agent.program() == name);
+    let (packages, wanted) = match arguments.split_first() {
+        Some((packages, wanted)) if wanted.iter().all(is_known) => (Path::new(packages), wanted),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
     let mut rows: Vec<Shown> = Vec::new();
     for agent in Agent::ALL {
         if !wanted.is_empty() && !wanted.iter().any(|name| name == agent.program()) {
             continue;
         }
         println!("{agent}: at work …");
-        match play::all(agent, &packages) {
+        match play::all(agent, packages) {
             Ok(shown) => rows.extend(shown),
             Err(why) => rows.push(Shown {
                 agent,

@@ -21,6 +21,7 @@ mod table;
 mod wire;
 
 use countersign_testkit::random;
+use countersign_testkit::usage::arguments;
 use origin::Origin;
 use ours::Ours;
 use std::fs;
@@ -38,7 +39,10 @@ usage: countersign-bench FOLDER MITMDUMP
        countersign-bench stop FOLDER STOPS freeze-v2|freeze-v1|kill…";
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args = match arguments(USAGE) {
+        Ok(args) => args,
+        Err(end) => return end,
+    };
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
         [

@@ -6,16 +6,24 @@
 mod stage;
 mod story;
 
+use countersign_testkit::usage::arguments;
 use stage::Stage;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
+const USAGE: &str = "usage: countersign-demo FOLDER";
+
 fn main() -> ExitCode {
-    let Some(folder) = std::env::args_os().nth(1).map(PathBuf::from) else {
-        eprintln!("usage: countersign-demo FOLDER");
+    let arguments = match arguments(USAGE) {
+        Ok(arguments) => arguments,
+        Err(end) => return end,
+    };
+    let [folder] = arguments.as_slice() else {
+        eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    let played = Stage::open(&folder).and_then(story::play);
+    let folder = Path::new(folder);
+    let played = Stage::open(folder).and_then(story::play);
     match played {
         Ok(()) => {
             println!(

@@ -17,6 +17,7 @@ pub mod programs;
 pub mod random;
 pub mod scene;
 pub mod upstream;
+pub mod usage;
 
 pub use authority::Authority;
 pub use desktop::{Desktop, Keyring, Options, Portal};
