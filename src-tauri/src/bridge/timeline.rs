@@ -164,6 +164,11 @@ pub(crate) fn row(entry: &TimelineEntry) -> TimelineRow {
         Event::CredentialRemoved { credential } => {
             row.what = SpanView::ours(format!("Credential {} removed", credential.id));
         }
+        Event::IndexAltered {} => {
+            row.what = SpanView::ours(
+                "What records are found by was changed by something else; no record was",
+            );
+        }
         Event::Noted { what, detail } => {
             row.what = SpanView::ours(what.clone());
             if let Some(detail) = detail {
@@ -343,6 +348,7 @@ pub(super) fn record(entry: &TimelineEntry) -> RecordView {
         | Event::AgentResumed { .. }
         | Event::PassageOpened { .. }
         | Event::PassageClosed(_)
+        | Event::IndexAltered {}
         | Event::Noted { .. }
         | Event::Settled(_) => Vec::new(),
     };

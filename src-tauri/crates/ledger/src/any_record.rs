@@ -308,6 +308,7 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(counter, digest, by)| Event::ConfigAccepted { counter, digest, by }),
         1 => credential().prop_map(|credential| Event::CredentialSet { credential }),
         1 => credential().prop_map(|credential| Event::CredentialRemoved { credential }),
+        1 => Just(Event::IndexAltered {}),
         1 => (any::<String>(), option::of(foreign())).prop_map(|(what, detail)| Event::Noted { what, detail }),
     ]
 }

@@ -37,13 +37,15 @@ pub enum Kind {
     CredentialSet,
     /// A credential was removed.
     CredentialRemoved,
+    /// What records are found by was changed.
+    IndexAltered,
     /// Something else that is worth a line.
     Noted,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Opened,
         Self::Closed,
         Self::RunStarted,
@@ -60,6 +62,7 @@ impl Kind {
         Self::ConfigAccepted,
         Self::CredentialSet,
         Self::CredentialRemoved,
+        Self::IndexAltered,
         Self::Noted,
     ];
 
@@ -83,6 +86,7 @@ impl Kind {
             Event::ConfigAccepted { .. } => Self::ConfigAccepted,
             Event::CredentialSet { .. } => Self::CredentialSet,
             Event::CredentialRemoved { .. } => Self::CredentialRemoved,
+            Event::IndexAltered {} => Self::IndexAltered,
             Event::Noted { .. } => Self::Noted,
         }
     }
@@ -107,6 +111,7 @@ impl Kind {
             Self::ConfigAccepted => "config-accepted",
             Self::CredentialSet => "credential-set",
             Self::CredentialRemoved => "credential-removed",
+            Self::IndexAltered => "index-altered",
             Self::Noted => "noted",
         }
     }

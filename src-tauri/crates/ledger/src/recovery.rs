@@ -75,10 +75,7 @@ pub(crate) fn doubted(at: Timestamp) -> AuditRecord {
     AuditRecord {
         version: 1,
         at,
-        event: Event::Noted {
-            what: "What the ledger's records are found by (ledger.db.index) was changed or damaged by something else. The timeline leaves nothing out: until the next start, which makes it anew, it is read from the records themselves, which takes longer.".to_owned(),
-            detail: None,
-        },
+        event: Event::IndexAltered {},
     }
 }
 

@@ -57,6 +57,7 @@ impl State {
             | Event::PassageClosed(_)
             | Event::CredentialSet { .. }
             | Event::CredentialRemoved { .. }
+            | Event::IndexAltered {}
             | Event::Noted { .. } => {}
         }
     }

@@ -125,6 +125,9 @@ pub enum Event {
         /// Which.
         credential: CredentialVersion,
     },
+    /// What the ledger's records are found by was found changed or damaged, by
+    /// something else than the ledger. The records were not.
+    IndexAltered {},
     /// Something that is worth a line and is no request.
     Noted {
         /// What, in our words.

@@ -66,6 +66,7 @@ fn show(report: &Report, against_kept: bool, json: bool) -> Result<(), Failure> 
         root,
         signed,
         witnessed,
+        index_altered,
         fault,
     } = report;
     if json {
@@ -75,6 +76,7 @@ fn show(report: &Report, against_kept: bool, json: bool) -> Result<(), Failure> 
             "root": root,
             "signed": signed,
             "witnessed": witnessed,
+            "index_altered": index_altered,
             "fault": fault.as_ref().map(|f| serde_json::json!({
                 "record": f.record,
                 "tampering": f.tampering.to_string(),
@@ -95,6 +97,11 @@ fn show(report: &Report, against_kept: bool, json: bool) -> Result<(), Failure> 
         say::line(&format!(
             "Intact: {records} records, {signed} of them under a signed checkpoint; root {root}"
         ));
+        if let Some(record) = index_altered {
+            say::line(&format!(
+                "Record {record} says that what records are found by (ledger.db.index) was changed by something else. They were not; it was made anew from them, or is at the next start."
+            ));
+        }
         if against_kept {
             say::line(&format!(
                 "It agrees with the checkpoints that you gave, up to record {witnessed}."

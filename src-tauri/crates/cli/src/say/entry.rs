@@ -123,6 +123,9 @@ fn entry_words(entry: &TimelineEntry) -> String {
             )
         }
         Event::CredentialRemoved { credential } => format!("credential {} removed", credential.id),
+        Event::IndexAltered {} => {
+            "What the ledger's records are found by (ledger.db.index) was changed or damaged by something else. The timeline leaves nothing out: until the next start, which makes it anew, it is read from the records themselves, which takes longer.".into()
+        }
         Event::Noted { what, detail } => match detail {
             Some(detail) => format!("{what}: {}", detail.quoted(VALUE)),
             None => what.clone(),

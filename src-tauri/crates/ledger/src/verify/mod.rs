@@ -35,6 +35,9 @@ pub struct Report {
     /// How many of them a given checkpoint covers. Only these are beyond the reach
     /// of somebody who holds both the file and the key.
     pub witnessed: u64,
+    /// The last record that says that what records are found by was found altered.
+    /// That file is made anew, so that it tells nothing any more.
+    pub index_altered: Option<u64>,
     /// The first thing that is wrong; `None` when nothing is.
     pub fault: Option<Fault>,
 }
@@ -207,6 +210,7 @@ fn nothing_but(fault: Fault) -> Report {
         root: no_root(),
         signed: 0,
         witnessed: 0,
+        index_altered: None,
         fault: Some(fault),
     }
 }

@@ -1,6 +1,7 @@
 //! Reads records on several threads; hands them on in their order.
 
 use super::source::Sources;
+use crate::Kind;
 use crate::columns::Columns;
 use crate::error::words;
 use crate::index::{is_after, summary_of};
@@ -23,6 +24,8 @@ const MOST_THREADS: usize = 8;
 pub(super) struct Chunk {
     /// The hash of each, computed anew.
     pub(super) leaves: Vec<Hash>,
+    /// The last of them that says that what records are found by was altered.
+    pub(super) index_altered: Option<u64>,
     pub(super) end: End,
 }
 
@@ -62,14 +65,18 @@ pub(super) fn in_order(
                         return;
                     }
                     let range = (number * CHUNK, size.min((number + 1) * CHUNK));
-                    let mut leaves = Vec::new();
-                    let end = match &connection {
-                        Ok((db, index)) => read(db, index.as_ref(), range, &mut leaves)
+                    let mut chunk = Chunk {
+                        leaves: Vec::new(),
+                        index_altered: None,
+                        end: End::Whole,
+                    };
+                    chunk.end = match &connection {
+                        Ok((db, index)) => read(db, index.as_ref(), range, &mut chunk)
                             .unwrap_or_else(|e| End::Unreadable(words(&e))),
                         Err(error) => End::Unreadable(words(error)),
                     };
                     // Nobody listens once something was found.
-                    if sender.send((number, Chunk { leaves, end })).is_err() {
+                    if sender.send((number, chunk)).is_err() {
                         return;
                     }
                 }
@@ -99,7 +106,7 @@ fn read(
     db: &Connection,
     index: Option<&(Connection, u64)>,
     (from, to): (u64, u64),
-    leaves: &mut Vec<Hash>,
+    chunk: &mut Chunk,
 ) -> rusqlite::Result<End> {
     let range = [from.cast_signed(), to.cast_signed()];
     let sql = format!("SELECT {COLUMNS} FROM records WHERE idx >= ?1 AND idx < ?2 ORDER BY idx");
@@ -122,7 +129,7 @@ fn read(
             return Ok(End::Missing);
         }
         let leaf = row.leaf();
-        leaves.push(Hash(*leaf.as_bytes()));
+        chunk.leaves.push(Hash(*leaf.as_bytes()));
         if let Err(what) = row.check(leaf) {
             return Ok(End::Untrue(what));
         }
@@ -131,8 +138,19 @@ fn read(
         {
             return Ok(End::Untrue(what));
         }
+        if says_index_altered(row.canonical()) {
+            chunk.index_altered = Some(expected);
+        }
     }
     Ok(End::Whole)
+}
+
+/// Whether a record says so. It says nothing else, and so is none of those that are
+/// long.
+fn says_index_altered(canonical: &[u8]) -> bool {
+    const LONGEST: usize = 80;
+    let is = |columns: Columns<'_>| columns.kind == Kind::IndexAltered.word();
+    canonical.len() <= LONGEST && Columns::of_canonical(canonical).is_ok_and(is)
 }
 
 /// What the records of a chunk are found by.

@@ -43,6 +43,7 @@ pub(super) struct Walk<'a> {
     met: usize,
     signed: u64,
     witnessed: u64,
+    index_altered: Option<u64>,
 }
 
 impl<'a> Walk<'a> {
@@ -62,6 +63,7 @@ impl<'a> Walk<'a> {
             met: 0,
             signed: 0,
             witnessed: 0,
+            index_altered: None,
         })
     }
 
@@ -89,6 +91,7 @@ impl<'a> Walk<'a> {
             root: Digest::from_bytes(self.tree.root().0),
             signed: self.signed,
             witnessed: self.witnessed,
+            index_altered: self.index_altered,
             fault,
         })
     }
@@ -108,6 +111,7 @@ impl<'a> Walk<'a> {
     }
 
     fn take(&mut self, chunk: Chunk) -> rusqlite::Result<Option<Fault>> {
+        self.index_altered = chunk.index_altered.or(self.index_altered);
         let last = chunk.leaves.len().saturating_sub(1);
         for (n, &leaf) in chunk.leaves.iter().enumerate() {
             let index = self.tree.size();

@@ -202,21 +202,27 @@ fn nothing_is_left_out_of_the_timeline_whatever_is_done_to_the_index_meanwhile()
 
         let _ = fill(&ledger, 1);
         let notes = Filter {
-            kinds: vec![Kind::Noted],
-            after_index: Some(size - 1),
+            kinds: vec![Kind::IndexAltered],
             ..Filter::default()
         };
-        let says = |recorded: &Recorded| matches!(&recorded.record.event, Event::Noted { what, .. } if what.contains("ledger.db.index"));
         let told = ledger.timeline(&notes).unwrap();
-        let told = told.iter().filter(|recorded| says(recorded)).count();
-        assert_eq!(told, usize::from(!NO_NOTE.contains(&harm)), "{harm}");
+        let told: Vec<u64> = told.iter().map(|recorded| recorded.index).collect();
+        assert_eq!(told.len(), usize::from(!NO_NOTE.contains(&harm)), "{harm}");
+        // Also while the index is gone, and once it was made anew.
+        let verified = |ledger: &Ledger| {
+            let report = verify(&place.path(), &ledger.public_key(), &[]).unwrap();
+            assert_eq!(report.index_altered, told.first().copied(), "{harm}");
+            report.fault
+        };
+        if !told.is_empty() {
+            assert_eq!(verified(&ledger), None, "{harm}");
+        }
 
         // The next one makes it anew.
         drop(ledger);
         let (ledger, _) = place.open();
         assert_eq!(views(&ledger, size), expected, "{harm}");
-        let report = verify(&place.path(), &ledger.public_key(), &[]).unwrap();
-        assert_eq!(report.fault, None, "{harm}");
+        assert_eq!(verified(&ledger), None, "{harm}");
     }
 }
 
