@@ -35,6 +35,7 @@
 //! - No input panics, and no input takes more than linear time and memory.
 
 mod aws;
+mod aws_headers;
 mod aws_hosts;
 mod aws_sts;
 mod body;

@@ -4,7 +4,8 @@ use crate::body::{self, Content, MediaType, form};
 use crate::judgement::{Facts, Judgement};
 use crate::table::{BodyRole, Found, Table, table, tables};
 use crate::{
-    BodyView, RequestView, aws, aws_sts, generated, known, plain, preview, rules, smuggled, words,
+    BodyView, RequestView, aws, aws_headers, aws_sts, generated, known, plain, preview, rules,
+    smuggled, words,
 };
 use countersign_model::{
     Account, CredentialKind, DataPreview, Digest, Effects, Foreign, HeaderField, Objects, Provider,
@@ -100,7 +101,10 @@ pub fn recognise(account: &Account, request: &RequestView<'_>) -> Recognised {
     if let Some(table) = table {
         (table.screen)(&facts, &mut judgement);
     }
-    aws_sts::raise(&mut judgement, account, request, &content, &query);
+    if provider == aws::PROVIDER {
+        aws_sts::raise(&mut judgement, account, request, &content, &query);
+        aws_headers::raise(&mut judgement, request);
+    }
     if generated::describes(provider) {
         generated::screen(provider, request, &facts, &mut judgement);
     }

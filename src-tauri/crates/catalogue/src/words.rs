@@ -129,6 +129,11 @@ pub(crate) fn mints() -> Words {
     Words::new("it may mint credentials that act as somebody")
 }
 
+/// A header by which a request does more.
+pub(crate) fn says(header: &str) -> Words {
+    Words::new("it says ").foreign(header)
+}
+
 /// A host of a function, or of an API of the user's own.
 pub(crate) fn runs_code() -> Words {
     Words::new("it runs somebody's own code, which may do anything")

@@ -151,11 +151,10 @@ impl MediaType {
 }
 
 fn is_json(essence: &str) -> bool {
-    // The last two are AWS's.
-    matches!(
-        essence,
-        "application/json" | "application/x-amz-json-1.0" | "application/x-amz-json-1.1"
-    ) || essence.ends_with("+json")
+    essence == "application/json"
+        || essence.ends_with("+json")
+        // AWS's, in each of its versions.
+        || essence.starts_with("application/x-amz-json-")
 }
 
 fn is_text(essence: &str) -> bool {
