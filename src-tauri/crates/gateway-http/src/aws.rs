@@ -29,6 +29,18 @@ pub(crate) fn is_forwarded(name: &str) -> bool {
     (is_theirs && !OF_THE_SIGNATURE.contains(&name)) || name == "smithy-protocol"
 }
 
+/// Refuses what says something twice: which of both counts, no one can tell.
+pub(crate) fn said_once(fields: &[HeaderField]) -> Result<(), No> {
+    let twice = fields.iter().enumerate().any(|(at, field)| {
+        let before = &fields[..at];
+        is_forwarded(&field.name) && before.iter().any(|b| b.name == field.name)
+    });
+    if twice {
+        return Err(No::malformed("a header of AWS's stands in it twice"));
+    }
+    Ok(())
+}
+
 /// How a client of AWS writes and reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Errors {

@@ -143,6 +143,7 @@ async fn judge<C: Countersigner>(
     };
     if let Some(aws) = aws {
         aws.check(&run.placeholder, body.digest())?;
+        aws::said_once(&fields)?;
     }
     let exact = ExactRequest {
         scheme: target.scheme,

@@ -97,6 +97,7 @@ impl Draft {
         });
         let mut names: Vec<&str> = headers.iter().map(|h| h.name.as_str()).collect();
         names.sort_unstable();
+        names.dedup();
         let stated = self
             .headers
             .iter()
@@ -265,6 +266,10 @@ async fn what_the_placeholder_did_not_sign_is_refused_with_the_reason_and_never_
     let (_, with_token) = token.signed();
     let wrong_digest = plain().header("x-amz-content-sha256", &Digest::of(b"x").to_string());
     let (_, of_digest) = wrong_digest.signed();
+    let twice = plain()
+        .header("x-amz-acl", "private")
+        .header("x-amz-acl", "public-read");
+    let (_, said_twice) = twice.signed();
     let asymmetric = "AWS4-ECDSA-P256-SHA256 Credential=COUNTERSIGNTEST/20260101/s3/aws4_request, SignedHeaders=host, Signature=00";
     let cases = [
         (plain(), String::new(), "unsupported", "not signed"),
@@ -289,6 +294,7 @@ async fn what_the_placeholder_did_not_sign_is_refused_with_the_reason_and_never_
             "Only signatures of version 4",
         ),
         (token, with_token, "unsupported", "session token"),
+        (twice, said_twice, "malformed", "stands in it twice"),
         (
             wrong_digest,
             of_digest,
@@ -310,7 +316,7 @@ async fn what_the_placeholder_did_not_sign_is_refused_with_the_reason_and_never_
     }
     assert_eq!(world.upstream.count(), 0);
     assert!(world.fake.decided.lock().unwrap().is_empty());
-    assert_eq!(world.rejected().len(), 9);
+    assert_eq!(world.rejected().len(), 10);
     let reply = plain().send_with(&world, &right).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
 }
