@@ -41,7 +41,7 @@ pub(crate) fn submission<C: Countersigner>(
         Body::Streamed => BodyView::Streaming,
         Body::Whole(whole) if whole.bytes.is_empty() => BodyView::None,
         Body::Whole(whole) => match body::decode(
-            head.first("content-encoding"),
+            coding(exact).as_deref(),
             &whole.bytes,
             run.limits.judged_body,
         ) {
@@ -96,6 +96,17 @@ pub(crate) fn submission<C: Countersigner>(
         preview: known.preview,
         same: headers::same(exact, kind),
     }
+}
+
+/// How the body is coded that would be forwarded. The agent's own word is of how
+/// it came: pieces are put together by now.
+fn coding(exact: &ExactRequest) -> Option<Vec<u8>> {
+    let fields = exact.headers.iter();
+    let codings: Vec<&[u8]> = fields
+        .filter(|field| field.name == "content-encoding")
+        .map(|field| field.value.as_slice())
+        .collect();
+    (!codings.is_empty()).then(|| codings.join(&b", "[..]))
 }
 
 /// Cuts what no human reads and no message can carry, and says what it was.

@@ -253,6 +253,23 @@ fn pieces(seed: &str, pieces: &[&[u8]]) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn what_came_in_pieces_is_shown_whole() {
+    let world = world().await;
+    let upload = draft(S3, "PUT /bucket/key")
+        .header("content-encoding", "aws-chunked")
+        .header("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")
+        .header("x-amz-decoded-content-length", "5")
+        .header("x-amz-trailer", "x-amz-checksum-crc32")
+        .body("5\r\nhello\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n");
+    assert_eq!(upload.send(&world).await.status, 200);
+    assert_eq!(world.upstream.last().header("content-encoding"), None);
+    let decided = world.fake.decided.lock().unwrap();
+    let preview = &decided[0].preview;
+    let text = preview.text.as_ref().map(|text| text.raw());
+    assert_eq!((text, preview.whole), (Some("hello"), true));
+}
+
+#[tokio::test]
 async fn what_the_placeholder_did_not_sign_is_refused_with_the_reason_and_never_leaves() {
     let world = world().await;
     let plain = || draft(STS, "POST /").body("Action=GetCallerIdentity");
