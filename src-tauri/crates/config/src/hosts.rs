@@ -28,6 +28,10 @@ pub(crate) enum Place {
 /// derived from the public suffix list by `examples/shared_parents.rs`.
 const SHARED_PARENTS: &str = include_str!("../data/shared-parents.txt");
 
+/// Above all services of a provider, though no suffix of the list is beneath:
+/// AWS's dual-stack endpoints are `SERVICE.REGION.api.aws`.
+const OF_ALL_SERVICES: &[&str] = &["api.amazonwebservices.com.cn", "api.aws"];
+
 /// The pattern that a text means.
 ///
 /// # Errors
@@ -139,7 +143,11 @@ fn check_wildcard(base: &str) -> Result<(), String> {
              and everybody can have a name under it"
         ));
     }
-    if SHARED_PARENTS.lines().any(|parent| parent == base) {
+    let of_all = OF_ALL_SERVICES.iter().any(|all| {
+        let region = base.strip_suffix(all).and_then(|r| r.strip_suffix('.'));
+        base == *all || region.is_some_and(|region| !region.contains('.'))
+    });
+    if of_all || SHARED_PARENTS.lines().any(|parent| parent == base) {
         return Err(format!(
             "expected '*.' over a domain of one owner, found *.{base}: there are names for \
              everybody beneath it"
@@ -234,9 +242,13 @@ mod tests {
             "*.core.windows.net",
             "*.windows.net",
             "*.af-south-1.amazonaws.com",
+            "*.api.aws",
+            "*.eu-west-1.api.aws",
+            "*.api.amazonwebservices.com.cn",
         ] {
             refused(over, Place::Told, "names for everybody beneath it");
         }
+        assert_eq!(ok("*.s3.eu-west-1.api.aws"), "*.s3.eu-west-1.api.aws");
         assert_eq!(ok("*.me.github.io"), "*.me.github.io");
         assert_eq!(ok("me.github.io"), "me.github.io");
         assert_eq!(ok("*.github.com"), "*.github.com");
