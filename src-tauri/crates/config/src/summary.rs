@@ -268,7 +268,9 @@ fn account_facts(account: &Account, facts: &mut Facts) {
     about.value(
         4,
         &prefix,
-        if provider.is_plain() {
+        if matches!(credential, CredentialKind::Aws(_)) {
+            "what its operations do is described by the catalogue's aws".to_owned()
+        } else if provider.is_plain() {
             "reads (GET and HEAD without a body) go alone, unless its effects say otherwise"
                 .to_owned()
         } else {

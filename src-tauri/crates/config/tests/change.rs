@@ -196,6 +196,14 @@ stop = "Ctrl+Alt+Shift+Escape"
     }
 
     #[test]
+    fn reads_of_a_plain_host_that_is_signed_to_as_awss_are_not_said_to_go_alone() {
+        let cloud = "[accounts.cloud]\nhosts = [\"iam.amazonaws.com\"]\ncredential = \"aws\"\nregion = \"eu-west-1\"\n";
+        let said = summary(&Config::default(), &config(cloud)).join("\n");
+        assert!(!said.contains("go alone"), "{said}");
+        assert!(said.contains("described by the catalogue's aws"), "{said}");
+    }
+
+    #[test]
     fn every_line_that_widens_is_in_the_summary() {
         let base = "[agents.a]\naccounts = [\"s\"]\n[accounts.s]\nhosts = [\"s.example\"]\ncredential = \"bearer\"\nenvironment = \"production\"\n";
         let old = config(base);
