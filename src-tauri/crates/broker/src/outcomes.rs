@@ -119,12 +119,12 @@ impl Broker {
         let Outcome::Unknown { status, .. } = settled.outcome else {
             return settled;
         };
-        let cut = self
+        let run = self
             .open_requests()
             .get(&settled.request)
-            .is_some_and(|open| {
-                open.cut.is_cancelled() || self.still_runs(&open.run) == Err(ReasonCode::Stopped)
-            });
+            .map(|open| open.run.clone());
+        // The end of its run is none: what broke before it did so by itself.
+        let cut = run.is_some_and(|run| self.still_runs(&run) == Err(ReasonCode::Stopped));
         if cut {
             settled.outcome = Outcome::Cut { status };
         }

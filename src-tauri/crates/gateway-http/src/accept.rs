@@ -153,11 +153,15 @@ pub(crate) async fn requests<C: Countersigner>(
     via: Via,
     gate: Gate,
 ) {
+    let begun_stopped = run.port.cut(&run.id).is_cancelled();
     loop {
         let stop = run.port.cut(&run.id);
         // While the stop is engaged, a new connection is told so; one that
-        // idles when the stop comes is closed at once.
+        // idles when the stop comes, or had its answer just then, is closed at once.
         let stopped_before = stop.is_cancelled();
+        if stopped_before && !begun_stopped {
+            return;
+        }
         let head = tokio::select! { biased;
             () = stop.cancelled(), if !stopped_before => return,
             head = agent.reader.head(&run.limits) => head,
