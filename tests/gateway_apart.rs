@@ -137,8 +137,9 @@ fn a_question_goes_with_the_gateway_that_asked_it() {
 fn a_gateway_does_not_outlive_its_authority_even_where_it_does_not_listen() {
     let mut scene = Scene::start(20).unwrap();
     let run = scene.run(&["sleep", "600"]).unwrap();
-    let gateway = soon("there is a gateway", || {
-        scene.authority.gateways().first().copied()
+    let gateway = soon("there is a gateway that has begun", || {
+        let mut all = scene.authority.gateways().into_iter();
+        all.find(|gateway| field(*gateway, "Seccomp:") == "2")
     });
     kill(Pid::from_raw(gateway), Signal::SIGSTOP).unwrap();
     scene.authority.kill().unwrap();

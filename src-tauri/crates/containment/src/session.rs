@@ -35,6 +35,11 @@ pub(crate) fn lead(command: &mut Command, terminal: bool, limits: Option<Limits>
         }
         if let Some(limits) = limits {
             yield_to_others();
+            // Whoever may have real-time priorities could leave none to the stop.
+            #[cfg(target_os = "linux")]
+            for raises in [Resource::Rtprio, Resource::Nice] {
+                lower(raises, 0)?;
+            }
             lower(Resource::Nproc, limits.processes)?;
             lower(Resource::Data, limits.memory_bytes)?;
             lower(Resource::Nofile, limits.open_files)?;
