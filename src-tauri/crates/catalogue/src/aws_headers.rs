@@ -48,8 +48,11 @@ pub(crate) fn raise(judgement: &mut Judgement, request: &RequestView<'_>) {
     }
 }
 
-/// `x-amz-acl: public-read`
+/// `x-amz-acl: public-read`; of a key to encrypt with, that there is one.
 fn said(header: &HeaderField) -> String {
+    if header.name.to_ascii_lowercase().ends_with("-customer-key") {
+        return format!("{}: a key, which is not shown", header.name);
+    }
     let value = String::from_utf8_lossy(&header.value);
     format!("{}: {value}", header.name)
 }
@@ -168,6 +171,14 @@ mod tests {
             at("b.s3.eu-west-1.amazonaws.com", "GET /k").header("x-amz-checksum-mode", "ENABLED");
         assert!(read.judge().routine, "{}", read.words());
         assert_eq!(shown(&read), ["x-amz-checksum-mode: ENABLED"]);
+    }
+
+    #[test]
+    fn a_key_to_encrypt_with_is_said_to_be_there_and_not_shown() {
+        let name = "x-amz-server-side-encryption-customer-key";
+        let put = at("b.s3.eu-west-1.amazonaws.com", "PUT /k").header(name, "bm90IHJlYWw=");
+        assert_eq!(shown(&put), [format!("{name}: a key, which is not shown")]);
+        assert!(!format!("{:?}", put.judge()).contains("bm90IHJlYWw="));
     }
 
     #[test]
