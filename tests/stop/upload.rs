@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle, sleep};
@@ -36,14 +37,20 @@ fn uploads() -> String {
     )
 }
 
-#[test]
-fn a_streaming_upload_ends_at_once_and_its_record_says_how_many_bytes_had_gone() {
-    let files = Upstream::start("uploads.github.com", |_| Reply::status(201)).unwrap();
-    let mut scene = scene(&files, files.address());
+/// A run that has been uploading to there for two seconds.
+fn uploading(files: &Upstream) -> (Scene, Child) {
+    let mut scene = scene(files, files.address());
     let from = scene.authority.screen().len();
     let agent = run(&scene, None, "inbox-bot", &["sh", "-c", &uploads()]);
     scene.authority.approve(from).unwrap();
     sleep(Duration::from_secs(2));
+    (scene, agent)
+}
+
+#[test]
+fn a_streaming_upload_ends_at_once_and_its_record_says_how_many_bytes_had_gone() {
+    let files = Upstream::start("uploads.github.com", |_| Reply::status(201)).unwrap();
+    let (scene, agent) = uploading(&files);
     let pressed = Instant::now();
     ends(&scene, &["stop"], 0);
     while files.seen().is_empty() {
@@ -73,11 +80,7 @@ fn a_streaming_upload_ends_at_once_and_its_record_says_how_many_bytes_had_gone()
 #[test]
 fn a_gateway_that_does_not_run_keeps_no_connection_open_and_says_afterwards_how_it_ended() {
     let files = Upstream::start("uploads.github.com", |_| Reply::status(201)).unwrap();
-    let mut scene = scene(&files, files.address());
-    let from = scene.authority.screen().len();
-    let agent = run(&scene, None, "inbox-bot", &["sh", "-c", &uploads()]);
-    scene.authority.approve(from).unwrap();
-    sleep(Duration::from_secs(2));
+    let (scene, agent) = uploading(&files);
     let gateway = scene.authority.gateways()[0];
     kill(Pid::from_raw(gateway), Signal::SIGSTOP).unwrap();
     ends(&scene, &["stop"], 0);
